@@ -1,0 +1,71 @@
+//! Calls of layer one by pinned pallet and call index, so that an enclave can sign extrinsics without trusting
+//! metadata from its host.
+
+use alloc::vec::Vec;
+
+use codec::{Compact, Encode};
+
+use crate::{AccountId, Balance, BlockNumber, EncryptedBeneficiary, H256, Request, ShardBirth, ShardId};
+
+/// An encoded call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Call(Vec<u8>);
+
+impl Encode for Call {
+    fn encode_to<W: codec::Output + ?Sized>(&self, output: &mut W) {
+        output.write(&self.0);
+    }
+}
+
+impl Call {
+    fn new(pallet: u8, call: u8, arguments: impl Encode) -> Self {
+        let mut bytes = alloc::vec![pallet, call];
+        arguments.encode_to(&mut bytes);
+        Self(bytes)
+    }
+
+    /// A call that somebody else encoded, for whoever signs it to vouch for.
+    pub fn encoded(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Pays `amount` planck to `to`; an account that falls below the existential deposit is reaped.
+    pub fn transfer_allow_death(to: &AccountId, amount: Balance) -> Self {
+        Self::new(10, 0, (0u8, to, Compact(amount)))
+    }
+
+    /// Calls as root.
+    pub fn sudo(call: &Self) -> Self {
+        Self::new(5, 0, call)
+    }
+
+    /// Calls one after another; all take effect or none.
+    pub fn batch_all(calls: &[Self]) -> Self {
+        Self::new(9, 2, calls)
+    }
+
+    /// Sends an encrypted call to a shard through its inbox.
+    pub fn invoke(request: &Request) -> Self {
+        Self::new(54, 0, request)
+    }
+
+    /// Reports that an enclave has consumed a shard's inbox up to a block.
+    pub fn confirm_processed_parentchain_block(
+        shard: &ShardId,
+        block_hash: &H256,
+        block_number: BlockNumber,
+        trusted_calls_merkle_root: &H256,
+    ) -> Self {
+        Self::new(54, 1, (shard, block_hash, block_number, trusted_calls_merkle_root))
+    }
+
+    /// Moves money into a shard.
+    pub fn shield_funds(shard: &ShardId, beneficiary: &EncryptedBeneficiary, amount: Balance) -> Self {
+        Self::new(54, 2, (shard, beneficiary, amount))
+    }
+
+    /// Bears a shard (root).
+    pub fn create_shard(birth: &ShardBirth) -> Self {
+        Self::new(54, 10, birth)
+    }
+}

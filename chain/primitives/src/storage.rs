@@ -1,0 +1,94 @@
+//! Keys and values of layer one's storage that are read by proof.
+
+use alloc::vec::Vec;
+
+use codec::{Decode, Encode};
+use sp_crypto_hashing::{blake2_128, twox_64, twox_128};
+
+use crate::{AccountId, Balance, Nonce, ShardId};
+
+/// The layout of `EnclaveBridge` that this crate knows. Another value at [`enclave_bridge_version`] means that an
+/// enclave must not interpret what it reads.
+pub const ENCLAVE_BRIDGE_VERSION: u16 = 1;
+
+/// `EnclaveBridge`'s storage version; a SCALE u16.
+pub fn enclave_bridge_version() -> Vec<u8> {
+    prefix("EnclaveBridge", ":__STORAGE_VERSION__:")
+}
+
+/// The entry of a shard; a SCALE [`ShardEntry`](crate::ShardEntry).
+pub fn shard(shard: &ShardId) -> Vec<u8> {
+    identity_map("EnclaveBridge", "Shards", shard)
+}
+
+/// How many entries a shard's inbox ever had; a SCALE u64, absent for 0.
+pub fn inbox_length(shard: &ShardId) -> Vec<u8> {
+    identity_map("EnclaveBridge", "InboxLength", shard)
+}
+
+/// Entry `number` (from 0) of a shard's inbox; a SCALE [`InboxEntry`](crate::InboxEntry).
+pub fn inbox_entry(shard: &ShardId, number: u64) -> Vec<u8> {
+    let mut key = identity_map("EnclaveBridge", "Inbox", shard);
+    let number = number.encode();
+    key.extend_from_slice(&twox_64(&number));
+    key.extend_from_slice(&number);
+    key
+}
+
+/// Planck in a shard's escrow; a SCALE u128, absent for 0.
+pub fn escrow(shard: &ShardId) -> Vec<u8> {
+    identity_map("EnclaveBridge", "Escrow", shard)
+}
+
+/// All shards.
+pub fn shards_prefix() -> Vec<u8> {
+    prefix("EnclaveBridge", "Shards")
+}
+
+/// An account of layer one; a SCALE [`AccountInfo`], absent for an account that does not exist.
+pub fn account(account: &AccountId) -> Vec<u8> {
+    let mut key = prefix("System", "Account");
+    let account: &[u8] = account.as_ref();
+    key.extend_from_slice(&blake2_128(account));
+    key.extend_from_slice(account);
+    key
+}
+
+/// The block's time in Unix milliseconds; a SCALE u64.
+pub fn timestamp() -> Vec<u8> {
+    prefix("Timestamp", "Now")
+}
+
+/// The block's events.
+pub fn events() -> Vec<u8> {
+    prefix("System", "Events")
+}
+
+/// What layer one stores of an account.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct AccountInfo {
+    /// Number of extrinsics that it signed.
+    pub nonce: Nonce,
+    /// Reference counters, of no meaning to readers.
+    pub references: [u32; 3],
+    /// Spendable planck, less what is frozen.
+    pub free: Balance,
+    /// Planck set aside.
+    pub reserved: Balance,
+    /// Planck of `free` that cannot be spent.
+    pub frozen: Balance,
+    /// Internal to the pallet.
+    pub flags: u128,
+}
+
+fn prefix(pallet: &str, item: &str) -> Vec<u8> {
+    let mut key = twox_128(pallet.as_bytes()).to_vec();
+    key.extend_from_slice(&twox_128(item.as_bytes()));
+    key
+}
+
+fn identity_map(pallet: &str, item: &str, shard: &ShardId) -> Vec<u8> {
+    let mut key = prefix(pallet, item);
+    key.extend_from_slice(shard.as_ref());
+    key
+}
