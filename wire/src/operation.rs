@@ -1,0 +1,125 @@
+//! Trusted operations: what stands inside an encrypted request.
+#![allow(clippy::cast_possible_truncation, reason = "derived encoders cast the literal index of a variant")]
+
+use cloister_chain_primitives::{AccountId, Balance, H256, Moment, Nonce, ShardId};
+use codec::{Decode, Encode};
+use sp_crypto_hashing::blake2_256;
+use sp_runtime::MultiSignature;
+
+use crate::{getter::Getter, verify_signature};
+
+/// What a request carries.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum TrustedOperation {
+    /// A call that came through layer one's inbox.
+    #[codec(index = 0)]
+    IndirectCall(TrustedCallSigned),
+    /// A call that came through the worker's RPC.
+    #[codec(index = 1)]
+    DirectCall(TrustedCallSigned),
+    /// A query.
+    #[codec(index = 2)]
+    Get(Getter),
+}
+
+impl TrustedOperation {
+    /// BLAKE2b-256 of the encoding, by which clients name the operation.
+    pub fn hash(&self) -> H256 {
+        H256(blake2_256(&self.encode()))
+    }
+}
+
+/// A call with its sender's signature.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct TrustedCallSigned {
+    /// What to do.
+    pub call: TrustedCall,
+    /// The sender's nonce on the shard.
+    pub nonce: Nonce,
+    /// Over the bytes that [`SignatureScope::call_bytes`] gives.
+    pub signature: MultiSignature,
+}
+
+impl TrustedCallSigned {
+    /// Whether the call's sender signed it for `scope`.
+    pub fn verify(&self, scope: &SignatureScope) -> bool {
+        verify_signature(&self.signature, &scope.call_bytes(&self.call, self.nonce), self.call.sender())
+    }
+}
+
+/// The enclave code and shard for which a call is signed. Signing the shard signs the chain, because a shard's id is a
+/// hash over the genesis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignatureScope {
+    /// Fingerprint of the enclaves that serve the shard.
+    pub mrenclave: [u8; 32],
+    /// The shard.
+    pub shard: ShardId,
+}
+
+impl SignatureScope {
+    /// call ‖ nonce (u32, little endian) ‖ mrenclave ‖ shard.
+    pub fn call_bytes(&self, call: &TrustedCall, nonce: Nonce) -> Vec<u8> {
+        (call, nonce, self.mrenclave, self.shard).encode()
+    }
+}
+
+/// Calls of a shard. The first field is always the sender.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum TrustedCall {
+    /// Does nothing.
+    #[codec(index = 0)]
+    Noop(AccountId),
+    /// (root, account, free, reserved): sets a balance, where simulation is allowed.
+    #[codec(index = 1)]
+    BalanceSetBalance(AccountId, AccountId, Balance, Balance),
+    /// (from, to, planck).
+    #[codec(index = 2)]
+    BalanceTransfer(AccountId, AccountId, Balance),
+    /// (incognito account, public account, planck, shard).
+    #[codec(index = 3)]
+    BalanceUnshield(AccountId, AccountId, Balance, ShardId),
+    /// (enclave, account, planck, origin): never accepted from a client.
+    #[codec(index = 4)]
+    BalanceShield(AccountId, AccountId, Balance, ParentchainId),
+    /// (enclave, time, origin): never accepted from a client.
+    #[codec(index = 5)]
+    TimestampSet(AccountId, Moment, ParentchainId),
+}
+
+impl TrustedCall {
+    /// Who must have signed the call.
+    pub fn sender(&self) -> &AccountId {
+        match self {
+            Self::Noop(sender)
+            | Self::BalanceSetBalance(sender, ..)
+            | Self::BalanceTransfer(sender, ..)
+            | Self::BalanceUnshield(sender, ..)
+            | Self::BalanceShield(sender, ..)
+            | Self::TimestampSet(sender, ..) => sender,
+        }
+    }
+}
+
+/// A chain that a shard listens to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum ParentchainId {
+    /// Layer one.
+    #[codec(index = 0)]
+    LayerOne,
+    /// A first other chain.
+    #[codec(index = 1)]
+    TargetA,
+    /// A second other chain.
+    #[codec(index = 2)]
+    TargetB,
+}
+
+/// What became of a call, for its sender.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Outcome {
+    /// Height of the shard's block that holds the call.
+    pub block_number: u64,
+    /// Why it failed, if it did.
+    pub result: Result<(), String>,
+}
