@@ -1,0 +1,206 @@
+//! A chain without a node: builds blocks on the real runtime from a genesis preset.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use cloister_chain_primitives::{
+    shard::EnclaveRecord, AccountId, Balance, BlockNumber, EncryptedBeneficiary, Header, Nonce, Request, ShardBirth,
+    ShardConfig, ShardId, ShieldingKeys, H256, UNIT,
+};
+use cloister_runtime::{
+    genesis, EnclaveBridge, Executive, Runtime, RuntimeCall, RuntimeEvent, RuntimeGenesisConfig, SignedPayload, System,
+    TxExtension, UncheckedExtrinsic, SLOT_DURATION,
+};
+use codec::Encode;
+use frame_support::traits::BuildGenesisConfig;
+use serde_json::Value;
+use sp_consensus_aura::AURA_ENGINE_ID;
+use sp_core::Pair;
+use sp_io::TestExternalities;
+use sp_keyring::Sr25519Keyring;
+use sp_runtime::{
+    generic::{Digest, DigestItem, Era},
+    traits::Header as _,
+    ApplyExtrinsicResult,
+};
+
+/// Slot of block 0.
+const FIRST_SLOT: u64 = 1_700_000_000;
+
+/// Hash of block 0. The runtime learns it from block 1's header.
+pub fn genesis_hash() -> H256 {
+    H256::repeat_byte(0x47)
+}
+
+/// State after a preset's genesis.
+pub fn preset(name: &str) -> TestExternalities {
+    let mut config = serde_json::to_value(RuntimeGenesisConfig::default()).expect("a configuration is JSON");
+    let patch = genesis::preset(&name.into()).expect("the preset exists");
+    merge(&mut config, serde_json::from_slice(&patch).expect("a preset is JSON"));
+    let config: RuntimeGenesisConfig = serde_json::from_value(config).expect("the patched genesis is complete");
+    let mut storage = TestExternalities::default();
+    storage.execute_with(|| config.build());
+    storage
+}
+
+/// RFC 7386, as a node does it.
+fn merge(target: &mut Value, patch: Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            patch.into_iter().for_each(|(key, value)| merge(target.entry(key).or_insert(Value::Null), value));
+        }
+        (target, patch) => *target = patch,
+    }
+}
+
+/// Runs on a chain of the `development` preset whose block 1 is open.
+pub fn development(test: impl FnOnce(&mut Chain)) {
+    chain("development", test)
+}
+
+/// Runs on a chain of a preset whose block 1 is open.
+pub fn chain(name: &str, test: impl FnOnce(&mut Chain)) {
+    preset(name).execute_with(|| {
+        let mut chain = Chain { parent: genesis_hash(), number: 0 };
+        chain.open();
+        test(&mut chain);
+    });
+}
+
+/// The chain; its newest block is open for extrinsics.
+pub struct Chain {
+    parent: H256,
+    pub number: BlockNumber,
+}
+
+impl Chain {
+    fn open(&mut self) {
+        self.number += 1;
+        let slot = FIRST_SLOT + u64::from(self.number);
+        let digest = Digest { logs: vec![DigestItem::PreRuntime(AURA_ENGINE_ID, slot.encode())] };
+        let header = Header::new(self.number, H256::zero(), H256::zero(), self.parent, digest);
+        Executive::initialize_block(&header);
+        let now = pallet_timestamp::Call::set { now: slot * SLOT_DURATION };
+        let inherent = UncheckedExtrinsic::new_bare(RuntimeCall::Timestamp(now));
+        Executive::apply_extrinsic(inherent).expect("time is valid").expect("time is set");
+    }
+
+    /// Finishes the open block and opens the next one.
+    pub fn next(&mut self) -> Header {
+        let header = Executive::finalize_block();
+        self.parent = header.hash();
+        self.open();
+        header
+    }
+
+    /// Finishes blocks until this one is open.
+    pub fn to(&mut self, number: BlockNumber) {
+        while self.number < number {
+            self.next();
+        }
+    }
+
+    /// Hash of the newest finished block.
+    pub fn parent(&self) -> H256 {
+        self.parent
+    }
+
+    /// Sends a call.
+    pub fn send(&self, signer: Sr25519Keyring, call: impl Into<RuntimeCall>) -> ApplyExtrinsicResult {
+        Executive::apply_extrinsic(signed(signer, call.into()))
+    }
+
+    /// Sends a call that must take effect.
+    pub fn succeed(&self, signer: Sr25519Keyring, call: impl Into<RuntimeCall>) {
+        self.send(signer, call).expect("the extrinsic is valid").expect("the call takes effect");
+    }
+
+    /// Sends a call as root that must take effect.
+    pub fn sudo(&self, call: impl Into<RuntimeCall>) {
+        self.succeed(Sr25519Keyring::Alice, pallet_sudo::Call::sudo { call: Box::new(call.into()) });
+        let last = System::events().into_iter().rev().find_map(|record| match record.event {
+            RuntimeEvent::Sudo(pallet_sudo::Event::Sudid { sudo_result }) => Some(sudo_result),
+            _ => None,
+        });
+        assert_eq!(last, Some(Ok(())), "the call of root takes effect");
+    }
+
+    /// Bears a shard and returns its id.
+    pub fn shard(&self) -> ShardId {
+        self.sudo(pallet_enclave_bridge::Call::create_shard { birth: Box::new(birth()) });
+        birth().shard_id(&genesis_hash())
+    }
+}
+
+fn signed(signer: Sr25519Keyring, call: RuntimeCall) -> UncheckedExtrinsic {
+    let account = signer.to_account_id();
+    let extension = extension(System::account_nonce(&account));
+    let payload = SignedPayload::new(call.clone(), extension.clone()).expect("extensions know the chain");
+    let signature = payload.using_encoded(|payload| signer.pair().sign(payload));
+    UncheckedExtrinsic::new_signed(call, account.into(), signature.into(), extension)
+}
+
+fn extension(nonce: Nonce) -> TxExtension {
+    (
+        frame_system::CheckNonZeroSender::new(),
+        frame_system::CheckSpecVersion::new(),
+        frame_system::CheckTxVersion::new(),
+        frame_system::CheckGenesis::new(),
+        frame_system::CheckEra::from(Era::Immortal),
+        frame_system::CheckNonce::from(nonce),
+        frame_system::CheckWeight::new(),
+        pallet_transaction_payment::ChargeTransactionPayment::from(0),
+        frame_metadata_hash_extension::CheckMetadataHash::new(false),
+    )
+}
+
+/// Parameters of the shard of these tests.
+pub fn birth() -> ShardBirth {
+    ShardBirth {
+        config: ShardConfig {
+            enclave_fingerprint: [1; 32],
+            max_instances: Some(1),
+            authorities: None,
+            maintenance_mode: false,
+        },
+        upgrade_delay: 10,
+        escrow_cap: Some(1_000 * UNIT),
+        shielding_keys: ShieldingKeys { epoch: 0, hpke: [2; 32], rsa_modulus: [3; 384] },
+        genesis_commitment: H256::repeat_byte(4),
+        member: EnclaveRecord {
+            measurement: [1; 32],
+            account: AccountId::new([5; 32]),
+            incarnation_key: [6; 32],
+            tls_key_hash: [7; 32],
+        },
+    }
+}
+
+/// An encrypted call.
+pub fn request(shard: ShardId) -> Request {
+    Request { shard, cyphertext: vec![8; 300].try_into().expect("300 bytes fit") }
+}
+
+/// An encrypted account.
+pub fn beneficiary() -> EncryptedBeneficiary {
+    vec![9; 88].try_into().expect("88 bytes fit")
+}
+
+/// What `shield` moves.
+pub const SHIELDED: Balance = 7 * UNIT;
+
+pub fn invoke(shard: ShardId) -> RuntimeCall {
+    pallet_enclave_bridge::Call::<Runtime>::invoke { request: request(shard) }.into()
+}
+
+pub fn shield(shard: ShardId) -> RuntimeCall {
+    shield_amount(shard, SHIELDED)
+}
+
+pub fn shield_amount(shard: ShardId, amount: Balance) -> RuntimeCall {
+    let encrypted_beneficiary = beneficiary();
+    pallet_enclave_bridge::Call::<Runtime>::shield_funds { shard, encrypted_beneficiary, amount }.into()
+}
+
+/// The account of a shard's escrow.
+pub fn escrow(shard: &ShardId) -> AccountId {
+    EnclaveBridge::escrow_account(shard)
+}

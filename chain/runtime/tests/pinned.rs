@@ -1,0 +1,225 @@
+//! What enclaves and clients know of layer one without its metadata, compared with the runtime.
+
+mod common;
+
+use cloister_chain_primitives::{
+    calls::Call,
+    extrinsic::{self, ChainVersion, Mortality},
+    storage, AccountId, InboxEntry, ShardEntry, UNIT,
+};
+use cloister_runtime::{
+    Aura, Balances, EnclaveBridge, Executive, Grandpa, Multisig, Preimage, Proxy, Runtime, RuntimeCall, Scheduler,
+    Session, Sudo, System, Timestamp, TransactionPayment, Treasury, UncheckedExtrinsic, Utility, ValidatorSet,
+    SLOT_DURATION, SS58_PREFIX, VERSION,
+};
+use codec::{Decode, DecodeAll, Encode};
+use common::*;
+use frame_support::{storage::storage_prefix, traits::PalletInfoAccess};
+use sp_core::{ed25519, Pair, H256};
+use sp_keyring::Sr25519Keyring::{Alice, Bob};
+use sp_runtime::{
+    generic::Era,
+    transaction_validity::{InvalidTransaction, TransactionSource, TransactionValidityError},
+    MultiSignature,
+};
+
+#[test]
+fn pallet_indices() {
+    let indices = [
+        System::index(),
+        Preimage::index(),
+        Timestamp::index(),
+        Sudo::index(),
+        Multisig::index(),
+        Proxy::index(),
+        Scheduler::index(),
+        Utility::index(),
+        Balances::index(),
+        TransactionPayment::index(),
+        ValidatorSet::index(),
+        Session::index(),
+        Aura::index(),
+        Grandpa::index(),
+        Treasury::index(),
+        EnclaveBridge::index(),
+    ];
+    assert_eq!(indices, [0, 1, 3, 5, 6, 7, 8, 9, 10, 11, 21, 22, 23, 24, 30, 54]);
+}
+
+#[test]
+fn version_and_constants() {
+    assert_eq!((VERSION.spec_name.as_ref(), VERSION.spec_version), ("cloister", 1));
+    assert_eq!((VERSION.transaction_version, VERSION.system_version), (1, 1));
+    assert_eq!(SLOT_DURATION, 1_000);
+    assert_eq!(<Runtime as frame_system::Config>::SS58Prefix::get(), SS58_PREFIX);
+}
+
+#[test]
+fn calls() {
+    let shard = birth().shard_id(&genesis_hash());
+    let (hash, root) = (H256::repeat_byte(1), H256::repeat_byte(2));
+    let transfer: RuntimeCall =
+        pallet_balances::Call::transfer_allow_death { dest: Bob.to_account_id().into(), value: 3 }.into();
+    let pairs: [(Call, RuntimeCall); 7] = [
+        (Call::transfer_allow_death(&Bob.to_account_id(), 3), transfer.clone()),
+        (Call::sudo(&Call::create_shard(&birth())), pallet_sudo::Call::sudo { call: Box::new(create()) }.into()),
+        (
+            Call::batch_all(&[Call::transfer_allow_death(&Bob.to_account_id(), 3), Call::create_shard(&birth())]),
+            pallet_utility::Call::batch_all { calls: vec![transfer, create()] }.into(),
+        ),
+        (Call::invoke(&request(shard)), invoke(shard)),
+        (
+            Call::confirm_processed_parentchain_block(&shard, &hash, 9, &root),
+            pallet_enclave_bridge::Call::confirm_processed_parentchain_block {
+                shard,
+                block_hash: hash,
+                block_number: 9,
+                trusted_calls_merkle_root: root,
+            }
+            .into(),
+        ),
+        (Call::shield_funds(&shard, &beneficiary(), SHIELDED), shield(shard)),
+        (Call::create_shard(&birth()), create()),
+    ];
+    for (ours, runtimes) in pairs {
+        assert_eq!(RuntimeCall::decode_all(&mut &ours.encode()[..]), Ok(runtimes.clone()));
+        assert_eq!(ours.encode(), runtimes.encode());
+    }
+}
+
+fn create() -> RuntimeCall {
+    pallet_enclave_bridge::Call::create_shard { birth: Box::new(birth()) }.into()
+}
+
+#[test]
+fn storage_keys() {
+    use pallet_enclave_bridge::{Escrow, Inbox, InboxLength, Shards};
+
+    let shard = birth().shard_id(&genesis_hash());
+    let account = Alice.to_account_id();
+    assert_eq!(storage::shard(&shard), Shards::<Runtime>::hashed_key_for(shard));
+    assert_eq!(storage::shards_prefix(), storage_prefix(b"EnclaveBridge", b"Shards"));
+    assert_eq!(storage::inbox_length(&shard), InboxLength::<Runtime>::hashed_key_for(shard));
+    for number in [0, 1, 256, u64::MAX] {
+        assert_eq!(storage::inbox_entry(&shard, number), Inbox::<Runtime>::hashed_key_for(shard, number));
+    }
+    assert_eq!(storage::escrow(&shard), Escrow::<Runtime>::hashed_key_for(shard));
+    assert_eq!(storage::account(&account), frame_system::Account::<Runtime>::hashed_key_for(&account));
+    assert_eq!(storage::timestamp(), pallet_timestamp::Now::<Runtime>::hashed_key());
+}
+
+#[test]
+fn storage_values() {
+    development(|chain| {
+        let shard = chain.shard();
+        chain.succeed(Bob, invoke(shard));
+        chain.succeed(Bob, shield(shard));
+
+        let entry = ShardEntry { birth: birth(), born_at: 1 };
+        assert_eq!(stored(&storage::shard(&shard)), Some(entry));
+        assert_eq!(stored(&storage::inbox_length(&shard)), Some(2u64));
+        assert_eq!(stored(&storage::inbox_entry(&shard, 0)), Some(InboxEntry::Invoke(request(shard))));
+        let entry =
+            InboxEntry::Shield { encrypted_beneficiary: beneficiary(), amount: SHIELDED, sender: Bob.to_account_id() };
+        assert_eq!(stored(&storage::inbox_entry(&shard, 1)), Some(entry));
+        assert_eq!(stored::<InboxEntry>(&storage::inbox_entry(&shard, 2)), None);
+        assert_eq!(stored(&storage::escrow(&shard)), Some(SHIELDED));
+        assert_eq!(stored(&storage::enclave_bridge_version()), Some(storage::ENCLAVE_BRIDGE_VERSION));
+        assert_eq!(stored(&storage::timestamp()), Some(pallet_timestamp::Now::<Runtime>::get()));
+        assert!(sp_io::storage::exists(&storage::events()));
+
+        let bob: storage::AccountInfo = stored(&storage::account(&Bob.to_account_id())).expect("Bob has money");
+        let info = System::account(Bob.to_account_id());
+        assert_eq!((bob.nonce, bob.free), (2, info.data.free));
+        assert_eq!(bob.references, [info.consumers, info.providers, info.sufficients]);
+        assert_eq!((bob.reserved, bob.frozen), (info.data.reserved, info.data.frozen));
+        assert_eq!(stored::<storage::AccountInfo>(&storage::account(&AccountId::new([99; 32]))), None);
+    });
+}
+
+fn stored<T: Decode>(key: &[u8]) -> Option<T> {
+    let value = sp_io::storage::get(key)?;
+    Some(T::decode_all(&mut &value[..]).expect("the value has the known encoding"))
+}
+
+/// An immortal era.
+fn immortal() -> Mortality {
+    Mortality { era: Era::Immortal, birth_hash: genesis_hash() }
+}
+
+fn version() -> ChainVersion {
+    ChainVersion {
+        genesis: genesis_hash(),
+        spec_version: VERSION.spec_version,
+        transaction_version: VERSION.transaction_version,
+    }
+}
+
+/// Strips the length that the RPC's form has, as a node does.
+fn decode(extrinsic: &[u8]) -> UncheckedExtrinsic {
+    UncheckedExtrinsic::decode_all(&mut &extrinsic[..]).expect("the extrinsic has the runtime's format")
+}
+
+#[test]
+fn extrinsics_of_clients_are_valid() {
+    development(|chain| {
+        let shard = chain.shard();
+        let sign = |payload: &[u8]| MultiSignature::from(Bob.pair().sign(payload));
+        let bob = Bob.to_account_id();
+        // Short and, with a shard's birth, hashed payloads.
+        let calls = [
+            Call::shield_funds(&shard, &beneficiary(), SHIELDED),
+            Call::batch_all(&[Call::invoke(&request(shard)), Call::transfer_allow_death(&Alice.to_account_id(), UNIT)]),
+        ];
+        for (nonce, call) in (0..).zip(&calls) {
+            let bytes = extrinsic::signed(call, &bob, nonce, immortal(), &version(), sign);
+            let extrinsic = decode(&bytes);
+            assert_eq!(extrinsic.encode(), bytes);
+            Executive::apply_extrinsic(extrinsic).expect("valid").expect("takes effect");
+        }
+        assert_eq!(pallet_enclave_bridge::InboxLength::<Runtime>::get(shard), 2);
+    });
+}
+
+#[test]
+fn mortal_extrinsics_of_an_enclave_are_valid() {
+    development(|chain| {
+        let pair = ed25519::Pair::from_seed(&[42; 32]);
+        let enclave = AccountId::from(pair.public());
+        chain.succeed(
+            Bob,
+            pallet_balances::Call::transfer_allow_death { dest: enclave.clone().into(), value: 10 * UNIT },
+        );
+        chain.next();
+        let birth_block = chain.number - 1;
+        let mortality =
+            Mortality { era: Era::mortal(64, u64::from(birth_block)), birth_hash: System::block_hash(birth_block) };
+        assert!(!mortality.birth_hash.is_zero());
+        let call = Call::transfer_allow_death(&Bob.to_account_id(), UNIT);
+        let sign = |payload: &[u8]| MultiSignature::from(pair.sign(payload));
+        let extrinsic = decode(&extrinsic::signed(&call, &enclave, 0, mortality, &version(), sign));
+        Executive::apply_extrinsic(extrinsic).expect("valid").expect("takes effect");
+    });
+}
+
+#[test]
+fn the_pool_takes_only_extrinsics_for_this_chain_and_version() {
+    development(|chain| {
+        chain.next();
+        let validate = |version: ChainVersion, nonce| {
+            let call = Call::transfer_allow_death(&Alice.to_account_id(), UNIT);
+            let sign = |payload: &[u8]| MultiSignature::from(Bob.pair().sign(payload));
+            let bytes = extrinsic::signed(&call, &Bob.to_account_id(), nonce, immortal(), &version, sign);
+            Executive::validate_transaction(TransactionSource::External, decode(&bytes), chain.parent())
+        };
+        let refused = |error: InvalidTransaction| Err(TransactionValidityError::Invalid(error));
+        let valid = version();
+        let foreign = ChainVersion { genesis: H256::zero(), ..valid };
+        let old = ChainVersion { spec_version: 0, ..valid };
+        let older = ChainVersion { transaction_version: 0, ..valid };
+        assert_eq!(validate(foreign, 0), refused(InvalidTransaction::BadProof));
+        assert_eq!(validate(old, 0), refused(InvalidTransaction::BadProof));
+        assert_eq!(validate(older, 0), refused(InvalidTransaction::BadProof));
+        assert!(validate(valid, 0).is_ok());
+    });
+}
