@@ -1,0 +1,119 @@
+//! The secret of one state epoch and the keys that follow from it.
+
+use core::fmt;
+
+use hkdf::Hkdf;
+use rand::{RngCore, rngs::OsRng};
+use sha2::Sha256;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+const TAG: &[u8] = b"cloister/1";
+const COMMITMENT: &[u8] = b"state-commitment";
+const DIFF: &[u8] = b"state-diff";
+
+/// 256 bits drawn for one epoch of one shard's state; never derived from an older secret, so that erasing it really
+/// closes the epoch.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct StateSecret([u8; 32]);
+
+/// Keys the commitment to a shard's state. Without it strangers could test guesses of balances against published
+/// commitments.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct CommitmentKey(pub(crate) [u8; 32]);
+
+/// The operating system gave no randomness.
+#[derive(Debug, thiserror::Error)]
+#[error("no randomness from the operating system: {0}")]
+pub struct EntropyError(#[from] rand::Error);
+
+impl StateSecret {
+    /// Draws a secret from the operating system's randomness.
+    pub fn draw() -> Result<Self, EntropyError> {
+        let mut secret = Self([0; 32]);
+        OsRng.try_fill_bytes(&mut secret.0)?;
+        Ok(secret)
+    }
+
+    /// A secret that another enclave handed over, or that a test needs to be known.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key of the epoch's commitments.
+    pub fn commitment_key(&self) -> CommitmentKey {
+        CommitmentKey(*self.derive(&[TAG, COMMITMENT]))
+    }
+
+    /// The key of one encrypted diff, given the 256 random bits that stand beside it. A key serves one message, which
+    /// is why the nonce of the cipher can be zero and nothing depends on a counter that a host could rewind.
+    pub(crate) fn diff_key(&self, randomness: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        self.derive(&[TAG, DIFF, randomness])
+    }
+
+    /// HKDF-SHA256 (RFC 5869) without salt; `info` is each part with its u32 (little endian) length before it.
+    fn derive(&self, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+        let mut info = Vec::new();
+        for part in parts {
+            let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
+            info.extend_from_slice(&length.to_le_bytes());
+            info.extend_from_slice(part);
+        }
+        let mut key = Zeroizing::new([0; 32]);
+        #[allow(clippy::expect_used, reason = "continuing with a key of zeros would be worse than stopping")]
+        Hkdf::<Sha256>::new(None, &self.0)
+            .expand(&info, key.as_mut())
+            .expect("32 bytes are below HKDF's limit of 8 160");
+        key
+    }
+}
+
+impl CommitmentKey {
+    /// A key that a test or a benchmark needs to be known.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for StateSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StateSecret(..)")
+    }
+}
+
+impl fmt::Debug for CommitmentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CommitmentKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derivation_is_frozen() {
+        let secret = StateSecret::from_bytes([7; 32]);
+        assert_eq!(
+            hex::encode(secret.commitment_key().0),
+            "4d6df02e1200c43f91598b8ba64ecf936dbfa50cd7333aecbd6165adc2ea7c28"
+        );
+        assert_eq!(
+            hex::encode(*secret.diff_key(&[9; 32])),
+            "ba455bdfc8cf1ebf27bbebfd0d822f7abb9e64c27c14015675febb84822ff74a"
+        );
+    }
+
+    #[test]
+    fn secrets_differ_and_are_never_printed() {
+        let secret = StateSecret::draw().unwrap();
+        assert_ne!(secret.0, StateSecret::draw().unwrap().0);
+        assert_eq!(format!("{secret:?} {:?}", secret.commitment_key()), "StateSecret(..) CommitmentKey(..)");
+    }
+
+    #[test]
+    fn parts_cannot_be_shifted_into_each_other() {
+        let secret = StateSecret::from_bytes([7; 32]);
+        assert_ne!(secret.derive(&[b"a", b"bc"]), secret.derive(&[b"ab", b"c"]));
+        assert_ne!(secret.derive(&[b"a"]), secret.derive(&[b"a", b""]));
+    }
+}

@@ -1,0 +1,139 @@
+//! The keys and values of one shard.
+
+use core::fmt;
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Bound,
+    sync::Arc,
+};
+
+use sp_core::H256;
+
+use crate::{CommitmentKey, LtHash, StateDiff};
+
+/// A shard's whole state in memory.
+///
+/// Reading, and changing the value of a key that exists, touch one bucket of a hash table, so that a block costs the
+/// same however many accounts there are. The hash is keyed with process randomness (accounts choose their own keys);
+/// its order is never seen, because all iteration goes through the ordered set of keys, which only new and vanishing
+/// keys touch. It cannot be cloned: nothing may take time that grows with the state.
+pub struct ShardState {
+    values: HashMap<Arc<[u8]>, Box<[u8]>>,
+    order: BTreeSet<Arc<[u8]>>,
+    commitment: LtHash,
+    bytes: usize,
+}
+
+impl ShardState {
+    /// The state before a shard's first block. Of several entries with one key the last counts.
+    pub fn genesis(entries: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>, key: &CommitmentKey) -> Self {
+        let entries = entries.into_iter();
+        let mut state = Self {
+            values: HashMap::with_capacity(entries.size_hint().0),
+            order: BTreeSet::new(),
+            commitment: LtHash::new(key),
+            bytes: 0,
+        };
+        for (key, value) in entries {
+            state.set(&key, &value);
+        }
+        state
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        self.values.get(key).map(AsRef::as_ref)
+    }
+
+    /// All entries, in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.order.iter().filter_map(|key| Some((key.as_ref(), self.get(key)?)))
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Bytes of all keys and values.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Commitment to all entries.
+    pub fn commitment(&self) -> H256 {
+        self.commitment.digest()
+    }
+
+    /// Makes the changes of a block.
+    pub fn apply(&mut self, diff: &StateDiff) {
+        for (key, value) in diff.changes() {
+            match value {
+                Some(value) => self.set(key, value),
+                None => self.delete(key),
+            }
+        }
+    }
+
+    /// The commitment after changes that are not made.
+    pub(crate) fn commitment_after<'a>(&self, changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> H256 {
+        let mut commitment = self.commitment.clone();
+        for (key, value) in changes {
+            if let Some(old) = self.get(key) {
+                commitment.remove(key, old);
+            }
+            if let Some(value) = value {
+                commitment.insert(key, value);
+            }
+        }
+        commitment.digest()
+    }
+
+    /// The first key from `start` on.
+    pub(crate) fn first_key(&self, start: Bound<&[u8]>) -> Option<&[u8]> {
+        self.order.range::<[u8], _>((start, Bound::Unbounded)).next().map(AsRef::as_ref)
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8]) {
+        match self.values.get_mut(key) {
+            Some(slot) => {
+                if slot.as_ref() == value {
+                    return;
+                }
+                self.commitment.remove(key, slot);
+                self.bytes = self.bytes.saturating_sub(slot.len()).saturating_add(value.len());
+                if slot.len() == value.len() {
+                    slot.copy_from_slice(value);
+                } else {
+                    *slot = value.into();
+                }
+            }
+            None => {
+                let shared: Arc<[u8]> = key.into();
+                self.order.insert(Arc::clone(&shared));
+                self.values.insert(shared, value.into());
+                self.bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
+            }
+        }
+        self.commitment.insert(key, value);
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        if let Some(old) = self.values.remove(key) {
+            self.order.remove(key);
+            self.commitment.remove(key, &old);
+            self.bytes = self.bytes.saturating_sub(key.len()).saturating_sub(old.len());
+        }
+    }
+}
+
+impl fmt::Debug for ShardState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ShardState({} keys, {} bytes)", self.len(), self.bytes)
+    }
+}

@@ -1,0 +1,125 @@
+//! Which calls may be tried at all.
+
+use cloister_chain_primitives::{AccountId, H256, Nonce};
+use cloister_wire::{SignatureScope, TrustedCall, TrustedCallSigned};
+
+use crate::{
+    ledger::Nonces,
+    runtime::{Runtime, System},
+};
+
+/// What the measured configuration says about calls.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Rules {
+    /// Whether evidence of a simulated TEE counts, which is when balances may be set out of nothing.
+    pub simulation_allowed: bool,
+    /// Who may set them.
+    pub root: Option<AccountId>,
+}
+
+/// A call whose signature and kind were checked. Only [`verify`] makes one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifiedCall {
+    hash: H256,
+    call: TrustedCall,
+    nonce: Nonce,
+}
+
+impl VerifiedCall {
+    /// Hash of the operation that carried the call.
+    pub fn hash(&self) -> H256 {
+        self.hash
+    }
+
+    /// What to do.
+    pub fn call(&self) -> &TrustedCall {
+        &self.call
+    }
+
+    /// Who signed it.
+    pub fn sender(&self) -> &AccountId {
+        self.call.sender()
+    }
+
+    /// Its place in the order of the sender's calls.
+    pub fn nonce(&self) -> Nonce {
+        self.nonce
+    }
+}
+
+/// Why a call is not included in a block. It leaves no trace in the state.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Not signed by the sender for this enclave code and shard.
+    #[error("signature is not the sender's for this enclave and shard")]
+    Signature,
+    /// Money and time come from layer one.
+    #[error("shielding and time are set by the enclave, never by a client's call")]
+    EnclaveOnly,
+    /// The configuration does not allow simulation.
+    #[error("balances can be set only where simulation is allowed")]
+    SimulationForbidden,
+    /// The sender is not root.
+    #[error("only root may set balances")]
+    NotRoot,
+    /// The way out of a shard is not open.
+    #[error("unshielding comes with \"Money and calls both ways\" and is not available yet")]
+    UnshieldUnavailable,
+    /// Not the next call of its sender.
+    #[error("nonce is {got}, expected {expected}")]
+    Nonce {
+        /// The sender's next nonce.
+        expected: Nonce,
+        /// The call's.
+        got: Nonce,
+    },
+    /// The sender has made 2^32 - 1 calls.
+    #[error("the sender's nonces are used up")]
+    NoncesUsedUp,
+    /// The sender has no account that could answer for the call.
+    #[error("sender does not exist on this shard")]
+    NoAccount,
+    /// The runtime broke while admitting the call.
+    #[error("call panicked at admission")]
+    Panicked,
+}
+
+/// Checks what can be checked of a call without the state. `hash` is that of the operation that carried it.
+pub fn verify(
+    hash: H256,
+    signed: TrustedCallSigned,
+    scope: &SignatureScope,
+    rules: &Rules,
+) -> Result<VerifiedCall, Refused> {
+    if !signed.verify(scope) {
+        return Err(Refused::Signature);
+    }
+    match &signed.call {
+        TrustedCall::Noop(_) | TrustedCall::BalanceTransfer(..) => {}
+        TrustedCall::BalanceSetBalance(..) if !rules.simulation_allowed => return Err(Refused::SimulationForbidden),
+        TrustedCall::BalanceSetBalance(sender, ..) if rules.root.as_ref() != Some(sender) => {
+            return Err(Refused::NotRoot);
+        }
+        TrustedCall::BalanceSetBalance(..) => {}
+        TrustedCall::BalanceUnshield(..) => return Err(Refused::UnshieldUnavailable),
+        TrustedCall::BalanceShield(..) | TrustedCall::TimestampSet(..) => return Err(Refused::EnclaveOnly),
+    }
+    Ok(VerifiedCall { hash, call: signed.call, nonce: signed.nonce })
+}
+
+/// Checks a call against the state and takes its nonce. Inside externalities.
+pub(crate) fn admit(call: &VerifiedCall) -> Result<(), Refused> {
+    let sender = call.sender();
+    let expected = Nonces::<Runtime>::get(sender);
+    if call.nonce != expected {
+        return Err(Refused::Nonce { expected, got: call.nonce });
+    }
+    // Root, which `verify` has compared with the configuration, fills the first accounts of a simulated shard.
+    let from_root = matches!(call.call, TrustedCall::BalanceSetBalance(..));
+    if !from_root && !System::account_exists(sender) {
+        return Err(Refused::NoAccount);
+    }
+    Nonces::<Runtime>::insert(sender, expected.checked_add(1).ok_or(Refused::NoncesUsedUp)?);
+    Ok(())
+}

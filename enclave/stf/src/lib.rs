@@ -1,0 +1,35 @@
+//! State transition function: a FRAME runtime of unmodified pallets, driven by trusted calls and read by getters.
+//!
+//! Trusts its caller for what comes from layer one (inbox entries, heads, time), because the caller has proofs; trusts
+//! nothing in a client's call beyond its signature. It must never look at a clock, at randomness or at anything
+//! outside the state that it is given: every enclave of a shard must come to the same diff.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )
+)]
+#![warn(missing_docs)]
+
+mod admission;
+mod block;
+mod dispatch;
+mod genesis;
+pub mod ledger;
+mod read;
+pub mod runtime;
+mod scratch;
+
+pub use admission::{Refused, Rules, VerifiedCall, verify};
+pub use block::{BlockContext, BlockError, BlockExecution, CallOutcome, ShieldOutcome};
+pub use genesis::{Entry, GenesisError, genesis_storage, metadata};
+pub use read::{
+    account_count, account_exists, free_balance, get, inbox_status, layer_one_head, nonce, reserved_balance, set_aside,
+    total_issuance,
+};
+pub use runtime::fee_account;
