@@ -1,0 +1,45 @@
+//! Keys of an enclave and of a shard: the layer-one account, the incarnation, TLS, and shielding.
+//!
+//! Every key is drawn from the operating system's randomness inside the enclave and lives in memory only, most of
+//! them in aws-lc's, which wipes what it frees. Nothing here writes a secret anywhere, prints one or gives one out.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )
+)]
+#![warn(missing_docs)]
+
+mod shielding;
+mod signing;
+mod tls;
+
+pub use shielding::ShieldingKeyPair;
+pub use signing::{AccountKey, IncarnationKey};
+pub use tls::TlsIdentity;
+
+/// Why a key was not drawn or not of use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system gave no randomness, or there was no memory.
+    #[error("no key could be drawn")]
+    Draw,
+    /// A public key came out in a form that this crate does not know.
+    #[error("the public key has an unexpected encoding")]
+    PublicKeyEncoding,
+    /// No certificate could be signed.
+    #[error("no certificate could be made for the TLS key")]
+    Certificate,
+    /// The TLS library refused protocol versions or certificate.
+    #[error("the TLS configuration was refused")]
+    TlsConfiguration,
+    /// Whatever is wrong with a ciphertext: one answer for all, so that nobody learns from it what a key decrypts.
+    #[error("the ciphertext does not open")]
+    DoesNotOpen,
+}

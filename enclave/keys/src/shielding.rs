@@ -1,0 +1,239 @@
+//! The pair of keys to which clients encrypt.
+
+use aws_lc_rs::{
+    encoding::{AsDer, PublicKeyX509Der},
+    rsa::{KeySize, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey},
+};
+use cloister_chain_primitives::{ShieldingKeys, inbox::MAX_CYPHERTEXT, shard::RSA_MODULUS_BYTES};
+use cloister_wire::envelope::{self, Context, SecretKey};
+use zeroize::Zeroizing;
+
+use crate::Error;
+
+/// A shard's keys of one epoch: X25519 for the HPKE envelope, RSA-3072 for published clients.
+pub struct ShieldingKeyPair {
+    hpke: SecretKey,
+    rsa: OaepPrivateDecryptingKey,
+    public: ShieldingKeys,
+}
+
+impl ShieldingKeyPair {
+    /// Fresh keys. Takes about a second: it searches two primes.
+    pub fn draw(epoch: u32) -> Result<Self, Error> {
+        let mut secret = Zeroizing::new([0; 32]);
+        aws_lc_rs::rand::fill(secret.as_mut_slice()).map_err(|_| Error::Draw)?;
+        let hpke = SecretKey::from_bytes(*secret);
+        // Only aws-lc decrypts with a running time that does not depend on the key (RUSTSEC-2023-0071).
+        let rsa = PrivateDecryptingKey::generate(KeySize::Rsa3072).map_err(|_| Error::Draw)?;
+        let spki = rsa.public_key().as_der().map_err(|_| Error::PublicKeyEncoding)?;
+        let public = ShieldingKeys {
+            epoch,
+            hpke: hpke.public().map_err(|_| Error::PublicKeyEncoding)?,
+            rsa_modulus: modulus(&spki).ok_or(Error::PublicKeyEncoding)?,
+        };
+        let rsa = OaepPrivateDecryptingKey::new(rsa).map_err(|_| Error::Draw)?;
+        Ok(Self { hpke, rsa, public })
+    }
+
+    /// What clients encrypt to.
+    pub fn public(&self) -> &ShieldingKeys {
+        &self.public
+    }
+
+    /// Decrypts a request or beneficiary in either form. What lacks the envelope's magic or does not open as one is
+    /// tried as RSA. At most [`MAX_CYPHERTEXT`] bytes. Every failure is [`Error::DoesNotOpen`].
+    pub fn open(&self, context: &Context, cyphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+        if cyphertext.len() > usize::try_from(MAX_CYPHERTEXT).unwrap_or(usize::MAX) {
+            return Err(Error::DoesNotOpen);
+        }
+        if envelope::epoch(cyphertext) == Some(self.public.epoch)
+            && let Ok(plaintext) = envelope::open(context, &self.hpke, cyphertext)
+        {
+            return Ok(plaintext);
+        }
+        self.open_rsa(cyphertext)
+    }
+
+    /// Chunks of at most 318 bytes, each as a block of 384 bytes. The published client handles the ciphertext of its
+    /// one chunk as a number and strips leading zeros.
+    fn open_rsa(&self, cyphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let mut padded = [0; RSA_MODULUS_BYTES];
+        let cyphertext = match RSA_MODULUS_BYTES.checked_sub(cyphertext.len()).and_then(|zeros| padded.get_mut(zeros..))
+        {
+            Some(end) => {
+                end.copy_from_slice(cyphertext);
+                padded.as_slice()
+            }
+            None => cyphertext,
+        };
+        let (blocks, rest) = cyphertext.as_chunks::<RSA_MODULUS_BYTES>();
+        if !rest.is_empty() {
+            return Err(Error::DoesNotOpen);
+        }
+        // Never grows, so that no copy of the plaintext stays behind.
+        let mut plaintext = Zeroizing::new(Vec::with_capacity(cyphertext.len()));
+        let mut chunk = Zeroizing::new([0; RSA_MODULUS_BYTES]);
+        for block in blocks {
+            let chunk = self
+                .rsa
+                .decrypt(&OAEP_SHA256_MGF1SHA256, block, chunk.as_mut_slice(), None)
+                .map_err(|_| Error::DoesNotOpen)?;
+            plaintext.extend_from_slice(chunk);
+        }
+        Ok(plaintext)
+    }
+}
+
+/// The modulus in an RSA-3072 SubjectPublicKeyInfo. With this size and exponent everything else in it is constant
+/// (RFC 8017, appendix A.1.1; the modulus' top bit is set, so it has a zero byte before it).
+fn modulus(spki: &PublicKeyX509Der<'_>) -> Option<[u8; RSA_MODULUS_BYTES]> {
+    spki.as_ref().strip_prefix(SPKI_BEFORE_MODULUS)?.strip_suffix(SPKI_AFTER_MODULUS)?.try_into().ok()
+}
+
+/// SEQUENCE { SEQUENCE { rsaEncryption, NULL }, BIT STRING { SEQUENCE { INTEGER of 385 bytes.
+const SPKI_BEFORE_MODULUS: &[u8] = &[
+    0x30, 0x82, 0x01, 0xa2, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
+    0x03, 0x82, 0x01, 0x8f, 0x00, 0x30, 0x82, 0x01, 0x8a, 0x02, 0x82, 0x01, 0x81, 0x00,
+];
+/// INTEGER 65537.
+const SPKI_AFTER_MODULUS: &[u8] = &[0x02, 0x03, 0x01, 0x00, 0x01];
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use aws_lc_rs::rsa::{OaepPublicEncryptingKey, PublicEncryptingKey, PublicKeyComponents};
+    use cloister_chain_primitives::{H256, ShardId, shard::RSA_PUBLIC_EXPONENT};
+    use cloister_wire::{envelope::Purpose, shielding_key::PublishedShieldingKey};
+
+    use super::*;
+
+    const EPOCH: u32 = 3;
+
+    /// One for all tests, because drawing it is slow.
+    fn pair() -> &'static ShieldingKeyPair {
+        static PAIR: OnceLock<ShieldingKeyPair> = OnceLock::new();
+        PAIR.get_or_init(|| ShieldingKeyPair::draw(EPOCH).unwrap())
+    }
+
+    fn context() -> Context {
+        Context { genesis: H256::repeat_byte(1), shard: ShardId(H256::repeat_byte(2)), purpose: Purpose::Request }
+    }
+
+    fn open(cyphertext: &[u8]) -> Result<Vec<u8>, Error> {
+        pair().open(&context(), cyphertext).map(|plaintext| plaintext.to_vec())
+    }
+
+    fn sealed(plaintext: &[u8]) -> Vec<u8> {
+        envelope::seal(&context(), EPOCH, &pair().public().hpke, plaintext).unwrap()
+    }
+
+    /// As a published client does: from the numbers that it is told, in chunks of 318 bytes.
+    fn rsa_encrypted(plaintext: &[u8]) -> Vec<u8> {
+        let published = PublishedShieldingKey::new(&pair().public().rsa_modulus);
+        let big_endian = |number: &[u8]| number.iter().rev().copied().skip_while(|byte| *byte == 0).collect::<Vec<_>>();
+        let components = PublicKeyComponents { n: big_endian(&published.n), e: big_endian(&published.e) };
+        let key: PublicEncryptingKey = components.try_into().unwrap();
+        let key = OaepPublicEncryptingKey::new(key).unwrap();
+        assert_eq!(key.max_plaintext_size(&OAEP_SHA256_MGF1SHA256), 318);
+        let mut cyphertext = Vec::new();
+        for chunk in plaintext.chunks(318) {
+            let mut block = [0; 384];
+            key.encrypt(&OAEP_SHA256_MGF1SHA256, chunk, &mut block, None).unwrap();
+            cyphertext.extend_from_slice(&block);
+        }
+        cyphertext
+    }
+
+    #[test]
+    fn the_modulus_has_3072_bits_and_is_odd() {
+        let public = pair().public();
+        assert!(public.rsa_modulus[0] >= 0x80 && public.rsa_modulus[383] & 1 == 1);
+        assert_eq!(RSA_PUBLIC_EXPONENT, 65_537);
+        assert_eq!(public.epoch, EPOCH);
+    }
+
+    #[test]
+    fn a_public_key_of_another_size_is_not_taken_for_one() {
+        let key = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
+        assert_eq!(modulus(&key.public_key().as_der().unwrap()), None);
+    }
+
+    #[test]
+    fn opens_an_envelope() {
+        for length in [0, 1, 384 - envelope::OVERHEAD, 5_000] {
+            assert_eq!(open(&sealed(&vec![7; length])), Ok(vec![7; length]));
+        }
+    }
+
+    #[test]
+    fn opens_one_and_many_rsa_chunks() {
+        for length in [1, 32, 317, 318, 319, 3 * 318, 42 * 318] {
+            let plaintext: Vec<u8> = (0..length).map(|index| index as u8).collect();
+            assert_eq!(open(&rsa_encrypted(&plaintext)), Ok(plaintext));
+        }
+    }
+
+    #[test]
+    fn opens_an_rsa_block_whose_leading_zeros_were_stripped() {
+        let stripped = std::iter::repeat_with(|| rsa_encrypted(b"published"))
+            .find(|block| block[0] == 0)
+            .map(|block| block.into_iter().skip_while(|byte| *byte == 0).collect::<Vec<_>>())
+            .unwrap();
+        assert!(stripped.len() < 384);
+        assert_eq!(open(&stripped), Ok(b"published".to_vec()));
+    }
+
+    #[test]
+    fn what_looks_like_an_envelope_and_is_neither_form_does_not_open() {
+        let mut spoiled = sealed(&[7; 384 - envelope::OVERHEAD]);
+        assert_eq!(spoiled.len(), 384);
+        spoiled[383] ^= 1;
+        assert_eq!(open(&spoiled), Err(Error::DoesNotOpen));
+        let mut junk = rsa_encrypted(b"published");
+        junk[..4].copy_from_slice(&envelope::MAGIC);
+        assert_eq!(open(&junk), Err(Error::DoesNotOpen));
+    }
+
+    #[test]
+    fn every_failure_is_the_same() {
+        let block = rsa_encrypted(b"published");
+        let flipped = |mut bytes: Vec<u8>, at: usize| {
+            bytes[at] ^= 1;
+            bytes
+        };
+        let two = rsa_encrypted(&[1; 319]);
+        for cyphertext in [
+            vec![],
+            vec![0; 384],
+            vec![0xff; 384],
+            block[..383].to_vec(),
+            [&block[..], &[0]].concat(),
+            flipped(block.clone(), 383),
+            flipped(two.clone(), 767),
+            two[..767].to_vec(),
+            [&block[1..], &block[..]].concat(),
+            envelope::MAGIC.to_vec(),
+            flipped(sealed(b"own"), envelope::OVERHEAD),
+            vec![0; 43 * 384],
+        ] {
+            assert_eq!(open(&cyphertext), Err(Error::DoesNotOpen));
+        }
+    }
+
+    #[test]
+    fn another_epoch_or_purpose_does_not_open() {
+        let later = envelope::seal(&context(), EPOCH + 1, &pair().public().hpke, b"own").unwrap();
+        assert_eq!(open(&later), Err(Error::DoesNotOpen));
+        let beneficiary = Context { purpose: Purpose::Beneficiary, ..context() };
+        assert_eq!(pair().open(&beneficiary, &sealed(b"own")).unwrap_err(), Error::DoesNotOpen);
+    }
+
+    #[test]
+    fn what_is_above_the_bound_is_not_tried() {
+        let bound = usize::try_from(MAX_CYPHERTEXT).unwrap();
+        let within = vec![7; bound - envelope::OVERHEAD];
+        assert_eq!(open(&sealed(&within)), Ok(within));
+        assert_eq!(open(&sealed(&vec![7; bound - envelope::OVERHEAD + 1])), Err(Error::DoesNotOpen));
+    }
+}
