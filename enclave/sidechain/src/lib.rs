@@ -1,0 +1,27 @@
+//! A shard's engine: follows layer one, consumes the shard's inbox by proof, orders calls into blocks, answers queries.
+//!
+//! Sans-IO: events go in, [`Action`]s come out; there are no sockets, clocks, threads or disks here. Everything from
+//! the host is either verified (headers, proofs) or a hint that can only delay (time, the chain's version). It must
+//! never serve before its own shard's entry is proven in finalized storage, and never act on anything that is not.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )
+)]
+#![warn(missing_docs)]
+
+mod confirmations;
+mod engine;
+mod outcomes;
+mod production;
+mod queries;
+
+pub use engine::{Action, Engine, Identity, Setup, SetupError, Stop};
+pub use production::{MAX_CALLS_PER_BLOCK, MAX_CLOCK_AHEAD_MS, MAX_INBOX_PER_BLOCK};
+pub use queries::{CallRefused, Figures, MAX_QUERY_LIFETIME_BLOCKS, QueryRefused, VerifiedGetter};

@@ -1,0 +1,184 @@
+//! What clients ask of the engine.
+
+use cloister_chain_primitives::{H256, ShardId};
+use cloister_pool::{Admission, Admitted, Refused};
+use cloister_stf::VerifiedCall;
+use cloister_wire::{
+    BoundGetterSigned, Getter, PublicGetter, SignatureScope, SignedAnswer, TrustedGetter, TrustedOperationStatus,
+    sidechain::SidechainHeader,
+};
+use codec::Encode;
+
+use crate::engine::{Action, Engine};
+
+/// Why a call was not taken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallRefused {
+    /// The shard's entry is not proven yet.
+    #[error("the shard is not served yet")]
+    NotServing,
+    /// Layer one's finality stalls, or the host's clock is wrong.
+    #[error("paused: layer one's finalized time is too old")]
+    Paused,
+    /// The sender has nothing on the shard.
+    #[error("the sender does not exist on the shard")]
+    UnknownSender,
+    /// The pool refused it.
+    #[error(transparent)]
+    Pool(#[from] Refused),
+}
+
+/// Why a query was not answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryRefused {
+    /// The shard's entry is not proven yet.
+    #[error("the shard is not served yet")]
+    NotServing,
+    /// The request names another shard.
+    #[error("unknown shard")]
+    UnknownShard,
+    /// The query is not signed by the account that it asks about, for this shard and code. Also the answer to what is no
+    /// query at all.
+    #[error("the query does not decode or is not signed by the account's owner")]
+    NotOwner,
+    /// The query's last block has passed.
+    #[error("the query has expired")]
+    Expired,
+    /// The query's last block is too far ahead: it could be replayed for good by whoever got hold of it.
+    #[error("the query's last block is more than {MAX_QUERY_LIFETIME_BLOCKS} blocks ahead")]
+    LivesTooLong,
+}
+
+/// A query whose signature was checked for one shard. Only [`VerifiedGetter::verify`] makes one, outside of the engine's
+/// task: strangers' queries must not take its time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifiedGetter(Getter);
+
+impl VerifiedGetter {
+    /// Checks that the account asked itself, if the query is about one.
+    pub fn verify(getter: Getter, genesis: &H256, scope: &SignatureScope) -> Result<Self, QueryRefused> {
+        let by_owner = match &getter {
+            Getter::Public(PublicGetter::Inbox) => true,
+            Getter::Trusted(signed) => signed.verify(),
+            Getter::Bound(signed) => signed.verify(genesis, &scope.shard, &scope.mrenclave),
+        };
+        if by_owner { Ok(Self(getter)) } else { Err(QueryRefused::NotOwner) }
+    }
+}
+
+impl Engine {
+    /// Takes a direct call. Its later statuses come as actions.
+    pub fn submit(&mut self, call: VerifiedCall) -> Result<Admitted, CallRefused> {
+        if !self.is_serving() {
+            return Err(CallRefused::NotServing);
+        }
+        if self.slot_time().is_none() {
+            return Err(CallRefused::Paused);
+        }
+        if !cloister_stf::account_exists(&self.state, call.sender()) {
+            return Err(CallRefused::UnknownSender);
+        }
+        let next = cloister_stf::nonce(&self.state, call.sender());
+        let operation = call.hash();
+        let Admission { admitted, displaced } = self.pool.admit(call, next)?;
+        if let Some(operation) = displaced {
+            let error = Some("the pool is full".into());
+            self.actions.push(Action::Status { operation, status: TrustedOperationStatus::Dropped, error });
+        }
+        let status = match admitted {
+            Admitted::Ready => TrustedOperationStatus::Ready,
+            Admitted::Future => TrustedOperationStatus::Future,
+        };
+        self.actions.push(Action::Status { operation, status, error: None });
+        Ok(admitted)
+    }
+
+    /// Answers a query with its SCALE result, if there is one.
+    pub fn answer(&self, shard: &ShardId, getter: &VerifiedGetter) -> Result<Option<Vec<u8>>, QueryRefused> {
+        if *shard != self.shard {
+            return Err(QueryRefused::UnknownShard);
+        }
+        if !self.is_serving() {
+            return Err(QueryRefused::NotServing);
+        }
+        match &getter.0 {
+            Getter::Public(PublicGetter::Inbox) => Ok(Some(cloister_stf::inbox_status(&self.state).encode())),
+            Getter::Trusted(signed) => Ok(self.read(&signed.getter)),
+            Getter::Bound(signed) => self.answer_bound(signed).map(|answer| Some(answer.encode())),
+        }
+    }
+
+    /// Header of the newest block, if there is one.
+    pub fn header(&self) -> Option<&SidechainHeader> {
+        self.head.as_ref().map(|head| &head.header)
+    }
+
+    /// Hashes of the pending operations.
+    pub fn pending(&self) -> Vec<H256> {
+        self.pool.pending()
+    }
+
+    /// Figures for operators. None of them says anything about an account.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            pool: self.pool.len(),
+            block: self.height(),
+            accounts: cloister_stf::account_count(&self.state),
+            state_bytes: u64::try_from(self.state.bytes()).unwrap_or(u64::MAX),
+            layer_one: self.light_client.head().number,
+            inbox_consumed: self.consumed,
+        }
+    }
+
+    fn answer_bound(&self, signed: &BoundGetterSigned) -> Result<SignedAnswer, QueryRefused> {
+        let view = self.view.as_ref().ok_or(QueryRefused::NotServing)?;
+        let block_number = self.height();
+        if signed.query.last_block < block_number {
+            return Err(QueryRefused::Expired);
+        }
+        if signed.query.last_block.saturating_sub(block_number) > MAX_QUERY_LIFETIME_BLOCKS {
+            return Err(QueryRefused::LivesTooLong);
+        }
+        let mut answer = SignedAnswer {
+            value: self.read(&signed.query.getter),
+            request_hash: signed.hash(),
+            commitment: self.state.commitment(),
+            block_number,
+            layer_one_number: view.number,
+            layer_one_head: view.hash,
+            layer_one_time: view.time,
+            signature: [0; 64],
+        };
+        answer.signature = self.identity.incarnation.sign(&answer.signed_bytes(&self.genesis, &self.shard));
+        Ok(answer)
+    }
+
+    fn read(&self, getter: &TrustedGetter) -> Option<Vec<u8>> {
+        match getter {
+            TrustedGetter::CallOutcome(account, operation) => self.outcomes.get(account, operation).map(Encode::encode),
+            getter => cloister_stf::get(&self.state, getter),
+        }
+    }
+}
+
+/// Figures for operators.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Figures {
+    /// Pending calls.
+    pub pool: usize,
+    /// Height of the newest block.
+    pub block: u64,
+    /// Accounts on the shard.
+    pub accounts: u64,
+    /// Bytes of keys and values of the state.
+    pub state_bytes: u64,
+    /// Height of the newest finalized layer-one block.
+    pub layer_one: u32,
+    /// Inbox entries consumed.
+    pub inbox_consumed: u64,
+}
+
+/// How far ahead the last block of a bound query may be: five minutes of slots.
+pub const MAX_QUERY_LIFETIME_BLOCKS: u64 = 1_000;

@@ -1,0 +1,5 @@
+//! The engine against a synthetic layer one: what it does, and what a lying host cannot make it do.
+
+mod hostile_host;
+mod payments;
+mod world;

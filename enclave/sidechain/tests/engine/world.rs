@@ -1,0 +1,293 @@
+//! A layer one with one shard's inbox, a host that can lie, and clients.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use cloister_chain_primitives::{
+    AccountId, Balance, H256, InboxEntry, Request, ShardEntry, ShardId, extrinsic::ChainVersion, storage,
+};
+use cloister_keys::{AccountKey, IncarnationKey, ShieldingKeyPair};
+use cloister_sidechain::{Action, Engine, Identity, QueryRefused, Setup, Stop, VerifiedGetter};
+use cloister_state::StateSecret;
+use cloister_stf::{Rules, VerifiedCall, verify};
+use cloister_synthetic_layer_one::{Chain, State, Voters};
+use cloister_wire::{
+    BoundGetter, BoundGetterSigned, Getter, InboxStatus, PublicGetter, SignedAnswer, TrustedCall, TrustedCallSigned,
+    TrustedGetter, TrustedOperation, TrustedOperationStatus,
+    envelope::{self, Context, Purpose},
+    sidechain::SignedBlock,
+};
+use codec::{Decode, Encode};
+use sp_core::{Pair, sr25519, storage::StateVersion};
+use sp_runtime::MultiSignature;
+
+pub const UNIT: Balance = cloister_chain_primitives::UNIT;
+/// Layer one's time at block 0, Unix milliseconds.
+const START: u64 = 1_700_000_000_000;
+
+pub struct World {
+    pub chain: Chain,
+    pub voters: Voters,
+    pub storage: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub engine: Engine,
+    pub now: u64,
+    /// Questions that the host has not answered yet.
+    pub questions: Vec<(u64, H256, Vec<Vec<u8>>)>,
+    pub blocks: Vec<SignedBlock>,
+    pub statuses: Vec<(H256, TrustedOperationStatus, Option<String>)>,
+    pub submitted: Vec<Vec<u8>>,
+    pub refused: Vec<cloister_light_client::Error>,
+    pub stopped: Option<Stop>,
+    pub serving: bool,
+    states: BTreeMap<H256, BTreeMap<Vec<u8>, Vec<u8>>>,
+    inbox_length: u64,
+}
+
+impl World {
+    /// An enclave that has just started; its shard is not born.
+    pub fn new() -> Self {
+        Self::wanting(None)
+    }
+
+    /// An enclave whose operator wants a certain shard.
+    pub fn wanting(requested_shard: Option<ShardId>) -> Self {
+        let chain = Chain::new(0);
+        let voters = Voters::new(0, 1..=4);
+        let config = chain.config(&voters);
+        let identity = Identity {
+            account: AccountKey::draw().unwrap(),
+            incarnation: IncarnationKey::draw().unwrap(),
+            tls_key_hash: [7; 32],
+        };
+        let chain_version = ChainVersion { genesis: config.genesis, spec_version: 1, transaction_version: 1 };
+        let engine = Engine::new(Setup {
+            config,
+            measurement: [3; 32],
+            identity,
+            shielding: Arc::new(ShieldingKeyPair::draw(0).unwrap()),
+            state_secret: StateSecret::draw().unwrap(),
+            requested_shard,
+            chain_version,
+        })
+        .unwrap();
+        let mut storage = BTreeMap::new();
+        storage.insert(storage_keys::version(), storage::ENCLAVE_BRIDGE_VERSION.encode());
+        let mut world = Self {
+            chain,
+            voters,
+            storage,
+            engine,
+            now: START,
+            questions: vec![],
+            blocks: vec![],
+            statuses: vec![],
+            submitted: vec![],
+            refused: vec![],
+            stopped: None,
+            serving: false,
+            states: BTreeMap::new(),
+            inbox_length: 0,
+        };
+        world.take_actions();
+        world
+    }
+
+    /// An enclave that serves its shard.
+    pub fn serving() -> Self {
+        let mut world = Self::new();
+        world.bear();
+        world.fund_enclave(0);
+        world.finalize();
+        assert!(world.serving && world.stopped.is_none());
+        world
+    }
+
+    /// A serving one with these balances.
+    pub fn with_accounts(accounts: &[(&str, Balance)]) -> Self {
+        let mut world = Self::serving();
+        for (who, amount) in accounts {
+            world.shield(&account(who), *amount);
+        }
+        world.finalize();
+        world.tick();
+        world
+    }
+
+    pub fn shard(&self) -> ShardId {
+        self.engine.shard()
+    }
+
+    pub fn genesis(&self) -> H256 {
+        self.chain.header(0).hash()
+    }
+
+    /// Root bears the enclave's shard.
+    pub fn bear(&mut self) {
+        let entry = ShardEntry { birth: self.engine.birth().clone(), born_at: 1 };
+        self.storage.insert(storage::shard(&self.shard()), entry.encode());
+    }
+
+    /// The enclave's account has money, and this nonce.
+    pub fn fund_enclave(&mut self, nonce: u32) {
+        let info = storage::AccountInfo { nonce, free: UNIT, ..Default::default() };
+        self.storage.insert(storage::account(&self.engine.birth().member.account), info.encode());
+    }
+
+    pub fn append(&mut self, entry: InboxEntry) {
+        let shard = self.shard();
+        self.storage.insert(storage::inbox_entry(&shard, self.inbox_length), entry.encode());
+        self.inbox_length += 1;
+        self.storage.insert(storage::inbox_length(&shard), self.inbox_length.encode());
+    }
+
+    pub fn shield(&mut self, beneficiary: &AccountId, amount: Balance) {
+        let sealed = self.seal(Purpose::Beneficiary, &beneficiary.encode());
+        self.append_shield(sealed, amount);
+    }
+
+    pub fn append_shield(&mut self, encrypted_beneficiary: Vec<u8>, amount: Balance) {
+        let sender = AccountId::new([0x5e; 32]);
+        let encrypted_beneficiary = encrypted_beneficiary.try_into().unwrap();
+        self.append(InboxEntry::Shield { encrypted_beneficiary, amount, sender });
+    }
+
+    pub fn invoke(&mut self, cyphertext: Vec<u8>) {
+        let request = Request { shard: self.shard(), cyphertext: cyphertext.try_into().unwrap() };
+        self.append(InboxEntry::Invoke(request));
+    }
+
+    pub fn seal(&self, purpose: Purpose, plaintext: &[u8]) -> Vec<u8> {
+        let context = Context { genesis: self.genesis(), shard: self.shard(), purpose };
+        let keys = &self.engine.birth().shielding_keys;
+        envelope::seal(&context, keys.epoch, &keys.hpke, plaintext).unwrap()
+    }
+
+    /// Layer one makes a block of the current storage; nothing is told to the enclave.
+    pub fn build(&mut self) -> u32 {
+        self.now += 1_000;
+        self.storage.insert(storage::timestamp(), self.now.encode());
+        let root = state(&self.storage).root();
+        let number = self.chain.push(|header| header.state_root = root);
+        self.states.insert(self.chain.header(number).hash(), self.storage.clone());
+        number
+    }
+
+    /// The host passes on finality up to the newest block.
+    pub fn tell_finality(&mut self) {
+        let first = self.engine.figures().layer_one + 1;
+        let last = self.chain.headers.len() as u32 - 1;
+        let justification = self.voters.justify(self.chain.header(last)).encode();
+        self.engine.finality(self.chain.range(first, last), &justification);
+        self.take_actions();
+    }
+
+    /// The host answers the oldest question truthfully; whether there was one.
+    pub fn answer_one(&mut self) -> bool {
+        if self.questions.is_empty() {
+            return false;
+        }
+        let (question, at, keys) = self.questions.remove(0);
+        let proof = state(&self.states[&at]).prove(&keys);
+        self.engine.proof(question, Some(proof));
+        self.take_actions();
+        true
+    }
+
+    /// A block, its finality, and all the proofs that the enclave asks for.
+    pub fn finalize(&mut self) {
+        self.build();
+        self.tell_finality();
+        while self.answer_one() {}
+    }
+
+    pub fn tick(&mut self) {
+        self.now += 300;
+        self.engine.tick(self.now);
+        self.take_actions();
+    }
+
+    pub fn take_actions(&mut self) {
+        for action in self.engine.take_actions() {
+            match action {
+                Action::AskProof { question, at, keys } => self.questions.push((question, at, keys)),
+                Action::Block(block) => self.blocks.push(*block),
+                Action::Status { operation, status, error } => self.statuses.push((operation, status, error)),
+                Action::Submit(extrinsic) => self.submitted.push(extrinsic),
+                Action::Refused(error) => self.refused.push(error),
+                Action::Stop(stop) => self.stopped = Some(stop),
+                Action::Serving => self.serving = true,
+                Action::Synced { .. } => {}
+            }
+        }
+    }
+
+    pub fn sign(&self, who: &str, call: TrustedCall, nonce: u32) -> VerifiedCall {
+        self.sign_with(&key(who), call, nonce)
+    }
+
+    /// To derive a key takes a hundred times as long as to sign.
+    pub fn sign_with(&self, pair: &sr25519::Pair, call: TrustedCall, nonce: u32) -> VerifiedCall {
+        let scope = self.engine.scope();
+        let signature = MultiSignature::Sr25519(pair.sign(&scope.call_bytes(&call, nonce)));
+        let signed = TrustedCallSigned { call, nonce, signature };
+        let hash = TrustedOperation::DirectCall(signed.clone()).hash();
+        verify(hash, signed, &scope, &Rules::default()).unwrap()
+    }
+
+    pub fn transfer(&self, from: &str, to: &str, amount: Balance, nonce: u32) -> VerifiedCall {
+        self.sign(from, TrustedCall::BalanceTransfer(account(from), account(to), amount), nonce)
+    }
+
+    pub fn answer(&self, shard: &ShardId, getter: Getter) -> Result<Option<Vec<u8>>, QueryRefused> {
+        let getter = VerifiedGetter::verify(getter, &self.genesis(), &self.engine.scope())?;
+        self.engine.answer(shard, &getter)
+    }
+
+    /// What an account's owner reads, with a bound getter whose answer is verified.
+    pub fn read<T: Decode>(&self, who: &str, getter: TrustedGetter) -> Option<T> {
+        let query = BoundGetter { getter, last_block: self.engine.figures().block, client_nonce: [9; 16] };
+        let bytes = query.signed_bytes(&self.genesis(), &self.shard(), &self.engine.scope().mrenclave);
+        let signed = BoundGetterSigned { query, signature: MultiSignature::Sr25519(key(who).sign(&bytes)) };
+        let hash = signed.hash();
+        let answer = self.answer(&self.shard(), Getter::Bound(signed)).unwrap().unwrap();
+        let answer = SignedAnswer::decode(&mut answer.as_slice()).unwrap();
+        assert_eq!(answer.request_hash, hash);
+        let member = &self.engine.birth().member;
+        assert!(sp_core::ed25519::Pair::verify(
+            &sp_core::ed25519::Signature::from_raw(answer.signature),
+            answer.signed_bytes(&self.genesis(), &self.shard()),
+            &sp_core::ed25519::Public::from_raw(member.incarnation_key),
+        ));
+        answer.value.map(|value| T::decode(&mut value.as_slice()).unwrap())
+    }
+
+    pub fn free_balance(&self, who: &str) -> Balance {
+        self.read(who, TrustedGetter::FreeBalance(account(who))).unwrap_or_default()
+    }
+
+    pub fn nonce(&self, who: &str) -> u32 {
+        self.read(who, TrustedGetter::Nonce(account(who))).unwrap_or_default()
+    }
+
+    pub fn inbox(&self) -> InboxStatus {
+        let status = self.answer(&self.shard(), Getter::Public(PublicGetter::Inbox)).unwrap().unwrap();
+        InboxStatus::decode(&mut status.as_slice()).unwrap()
+    }
+}
+
+pub fn key(who: &str) -> sr25519::Pair {
+    sr25519::Pair::from_string(&format!("//{who}"), None).unwrap()
+}
+
+pub fn account(who: &str) -> AccountId {
+    AccountId::new(key(who).public().0)
+}
+
+pub fn state(storage: &BTreeMap<Vec<u8>, Vec<u8>>) -> State {
+    State::new(storage.clone(), StateVersion::V1)
+}
+
+pub mod storage_keys {
+    pub fn version() -> Vec<u8> {
+        cloister_chain_primitives::storage::enclave_bridge_version()
+    }
+}
