@@ -1,0 +1,287 @@
+//! What host and enclave say to each other. The encoding is frozen by tests; a change raises [`PROTOCOL`].
+#![allow(clippy::cast_possible_truncation, reason = "derived encoders cast the literal index of a variant")]
+
+use cloister_chain_primitives::{AccountId, BlockNumber, H256, Header, Moment, ShardBirth, ShardId};
+use codec::{Decode, DecodeWithMemTracking, Encode};
+
+/// Version of this protocol. Both ends name theirs in their first message and refuse another.
+pub const PROTOCOL: u16 = 1;
+
+/// Most headers in one [`ToEnclave::Finality`].
+pub const MAX_HEADERS: usize = 1024;
+
+/// From the host. To an enclave all of it is a hint, or is verified.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
+pub enum ToEnclave {
+    /// The first message.
+    #[codec(index = 0)]
+    Start {
+        /// The host's [`PROTOCOL`].
+        protocol: u16,
+        /// SCALE `MeasuredConfig`; the enclave measures these bytes.
+        config: Vec<u8>,
+        /// The shard that the operator wants served, if it must be a certain one.
+        shard: Option<ShardId>,
+        /// Of layer one's runtime.
+        spec_version: u32,
+        /// Of layer one's runtime.
+        transaction_version: u32,
+    },
+    /// Layer one's runtime changed. A hint: a wrong one makes extrinsics invalid, nothing else.
+    #[codec(index = 1)]
+    ChainVersion {
+        /// The runtime's `spec_version`.
+        spec_version: u32,
+        /// The runtime's `transaction_version`.
+        transaction_version: u32,
+    },
+    /// Newly finalized headers.
+    #[codec(index = 2)]
+    Finality {
+        /// From the one after the last finalized up to the justified one, at most [`MAX_HEADERS`].
+        headers: Vec<Header>,
+        /// SCALE GRANDPA justification of the last header.
+        justification: Vec<u8>,
+    },
+    /// To [`ToHost::ProofQuestion`].
+    #[codec(index = 3)]
+    ProofAnswer {
+        /// Number of the question.
+        question: u64,
+        /// Trie nodes, or why there are none.
+        proof: Result<Vec<Vec<u8>>, String>,
+    },
+    /// The host's clock, once per slot.
+    #[codec(index = 4)]
+    Tick {
+        /// Unix milliseconds.
+        unix_ms: Moment,
+    },
+    /// A client connected. Numbers rise with every connection.
+    #[codec(index = 5)]
+    ConnectionOpened {
+        /// Number of the connection.
+        connection: u64,
+    },
+    /// Bytes from the client; at least one, and no more than the credit that is left.
+    #[codec(index = 6)]
+    ConnectionData {
+        /// Number of the connection.
+        connection: u64,
+        /// What the client sent.
+        bytes: Vec<u8>,
+    },
+    /// The client has taken bytes.
+    #[codec(index = 7)]
+    ConnectionCredit {
+        /// Number of the connection.
+        connection: u64,
+        /// How many.
+        bytes: u32,
+    },
+    /// No more bytes come from the client.
+    #[codec(index = 8)]
+    ConnectionClosed {
+        /// Number of the connection.
+        connection: u64,
+    },
+    /// Layer one's node did not take an extrinsic of [`ToHost::Submit`].
+    #[codec(index = 9)]
+    SubmitFailed {
+        /// BLAKE2b-256 of the extrinsic.
+        extrinsic_hash: H256,
+        /// What the node said.
+        reason: String,
+    },
+    /// Asks the enclave to end.
+    #[codec(index = 10)]
+    Stop,
+}
+
+/// From the enclave.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
+#[allow(clippy::large_enum_variant, reason = "the large one is sent once")]
+pub enum ToHost {
+    /// The first message: who was started.
+    #[codec(index = 0)]
+    Identity {
+        /// The enclave's [`PROTOCOL`].
+        protocol: u16,
+        /// Whether its evidence is self-declared.
+        simulated: bool,
+        /// Fingerprint of code and configuration.
+        measurement: [u8; 32],
+        /// Its account on layer one.
+        account: AccountId,
+        /// With what its shard is to be born.
+        birth: ShardBirth,
+        /// The shard's id.
+        shard: ShardId,
+    },
+    /// The light client has followed finality up to here; also sent before the first [`ToEnclave::Finality`].
+    #[codec(index = 1)]
+    Synced {
+        /// Height of the newest finalized block.
+        number: BlockNumber,
+        /// Its hash.
+        hash: H256,
+    },
+    /// Asks for a proof of storage.
+    #[codec(index = 2)]
+    ProofQuestion {
+        /// Number of the question.
+        question: u64,
+        /// Hash of the block whose state is asked about.
+        at: H256,
+        /// Storage keys.
+        keys: Vec<Vec<u8>>,
+    },
+    /// An extrinsic for layer one.
+    #[codec(index = 3)]
+    Submit {
+        /// Signed, with its length before it.
+        extrinsic: Vec<u8>,
+    },
+    /// The shard's birth is final; the enclave serves clients.
+    #[codec(index = 4)]
+    Serving {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// A new block of the shard.
+    #[codec(index = 5)]
+    Block {
+        /// Height.
+        number: u64,
+        /// Hash of its header.
+        hash: H256,
+        /// The shard.
+        shard: ShardId,
+        /// SCALE `SignedBlock`.
+        bytes: Vec<u8>,
+    },
+    /// Bytes for the client; at least one, and no more than the credit that is left.
+    #[codec(index = 6)]
+    ConnectionData {
+        /// Number of the connection.
+        connection: u64,
+        /// What is sent to the client.
+        bytes: Vec<u8>,
+    },
+    /// The enclave has taken bytes.
+    #[codec(index = 7)]
+    ConnectionCredit {
+        /// Number of the connection.
+        connection: u64,
+        /// How many.
+        bytes: u32,
+    },
+    /// No more bytes come for the client.
+    #[codec(index = 8)]
+    ConnectionClosed {
+        /// Number of the connection.
+        connection: u64,
+    },
+    /// Figures for the operator; nothing about single users.
+    #[codec(index = 9)]
+    Status {
+        /// Calls that wait.
+        pool: u32,
+        /// Height of the shard.
+        block: u64,
+        /// Accounts of the shard.
+        accounts: u64,
+        /// Bytes of the shard's state.
+        state_bytes: u64,
+        /// Height of the newest finalized block of layer one that the enclave knows.
+        layer_one: BlockNumber,
+        /// Inbox entries consumed.
+        inbox_consumed: u64,
+        /// Requests of clients answered.
+        rpc_requests: u64,
+        /// Open connections.
+        connections: u32,
+    },
+    /// The last message.
+    #[codec(index = 10)]
+    Stopped {
+        /// Why.
+        reason: StopReason,
+    },
+}
+
+/// Why an enclave ended.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, thiserror::Error)]
+pub enum StopReason {
+    /// The host asked for it.
+    #[error("stopped on request")]
+    #[codec(index = 0)]
+    Requested,
+    /// The measured configuration cannot be used.
+    #[error("bad configuration: {0}")]
+    #[codec(index = 1)]
+    BadConfig(String),
+    /// What the host passed for finality does not verify.
+    #[error("finality refused: {0}")]
+    #[codec(index = 2)]
+    FinalityRefused(String),
+    /// Layer one stores shards in a layout that this enclave does not know.
+    #[error("layer one stores shards in an unknown layout: this enclave is older than the chain's runtime")]
+    #[codec(index = 3)]
+    StorageLayoutUnknown,
+    /// The wanted shard belongs to another start of an enclave; holds the shard of this one.
+    #[error("the wanted shard was born by another start of an enclave; this start's shard is {:?}", .0.0)]
+    #[codec(index = 4)]
+    ShardOfAnotherIncarnation(ShardId),
+    /// The host broke the link's protocol.
+    #[error("protocol breach: {0}")]
+    #[codec(index = 5)]
+    Protocol(String),
+    /// A defect of the enclave.
+    #[error("internal error: {0}")]
+    #[codec(index = 6)]
+    Internal(String),
+    /// The shard's entry is no longer the one that this incarnation bore.
+    #[error("layer one retired this incarnation")]
+    #[codec(index = 7)]
+    Retired,
+    /// The wanted shard does not exist on layer one.
+    #[error("layer one has no shard {:?}", .0.0)]
+    #[codec(index = 8)]
+    UnknownShard(ShardId),
+}
+
+/// What framing, queueing and relaying need to know of a direction's messages.
+pub trait LinkMessage: Encode + DecodeWithMemTracking + Send + 'static {
+    /// Bytes of a connection.
+    fn connection_data(connection: u64, bytes: Vec<u8>) -> Self;
+    /// Credit for a connection.
+    fn connection_credit(connection: u64, bytes: u32) -> Self;
+    /// End of a connection's bytes.
+    fn connection_closed(connection: u64) -> Self;
+    /// Whether the message is part of a connection's byte stream. Such messages keep their order among each other and
+    /// give way to all others, so that no amount of traffic delays finality or time.
+    fn is_bulk(&self) -> bool;
+}
+
+macro_rules! link_message {
+    ($message:ty) => {
+        impl LinkMessage for $message {
+            fn connection_data(connection: u64, bytes: Vec<u8>) -> Self {
+                Self::ConnectionData { connection, bytes }
+            }
+            fn connection_credit(connection: u64, bytes: u32) -> Self {
+                Self::ConnectionCredit { connection, bytes }
+            }
+            fn connection_closed(connection: u64) -> Self {
+                Self::ConnectionClosed { connection }
+            }
+            fn is_bulk(&self) -> bool {
+                matches!(self, Self::ConnectionData { .. } | Self::ConnectionClosed { .. })
+            }
+        }
+    };
+}
+
+link_message!(ToEnclave);
+link_message!(ToHost);

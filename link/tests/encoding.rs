@@ -1,0 +1,145 @@
+//! Frozen encodings: a change here is a change of the protocol.
+
+use cloister_chain_primitives::{
+    AccountId, H256, Header, ShardBirth, ShardConfig, ShardId,
+    shard::{EnclaveRecord, RSA_MODULUS_BYTES, ShieldingKeys},
+};
+use cloister_link::{PROTOCOL, StopReason, ToEnclave, ToHost};
+use codec::{DecodeAll, Encode};
+
+fn header() -> Header {
+    Header {
+        parent_hash: H256::repeat_byte(1),
+        number: 2,
+        state_root: H256::repeat_byte(3),
+        extrinsics_root: H256::repeat_byte(4),
+        digest: Default::default(),
+    }
+}
+
+fn birth() -> ShardBirth {
+    ShardBirth {
+        config: ShardConfig {
+            enclave_fingerprint: [1; 32],
+            max_instances: Some(1),
+            authorities: None,
+            maintenance_mode: false,
+        },
+        upgrade_delay: 2,
+        escrow_cap: Some(3),
+        shielding_keys: ShieldingKeys { epoch: 0, hpke: [4; 32], rsa_modulus: [5; RSA_MODULUS_BYTES] },
+        genesis_commitment: H256::repeat_byte(6),
+        member: EnclaveRecord {
+            measurement: [1; 32],
+            account: AccountId::new([7; 32]),
+            incarnation_key: [8; 32],
+            tls_key_hash: [9; 32],
+        },
+    }
+}
+
+#[test]
+fn protocol_version_is_frozen() {
+    assert_eq!(PROTOCOL, 1);
+}
+
+#[test]
+fn messages_to_the_enclave_are_frozen() {
+    let of = |byte: u8| hex::encode([byte; 32]);
+    let cases = [
+        (
+            ToEnclave::Start {
+                protocol: 1,
+                config: vec![0xaa],
+                shard: Some(ShardId(H256::repeat_byte(0xbb))),
+                spec_version: 2,
+                transaction_version: 3,
+            },
+            format!("00010004aa01{}0200000003000000", of(0xbb)),
+        ),
+        (ToEnclave::ChainVersion { spec_version: 1, transaction_version: 2 }, "010100000002000000".into()),
+        (
+            ToEnclave::Finality { headers: vec![header()], justification: vec![0xcc] },
+            format!("0204{}08{}{}0004cc", of(1), of(3), of(4)),
+        ),
+        (
+            ToEnclave::ProofAnswer { question: 1, proof: Ok(vec![vec![0xdd], vec![]]) },
+            "030100000000000000000804dd00".into(),
+        ),
+        (ToEnclave::ProofAnswer { question: 1, proof: Err("x".into()) }, "030100000000000000010478".into()),
+        (ToEnclave::Tick { unix_ms: 1 }, "040100000000000000".into()),
+        (ToEnclave::ConnectionOpened { connection: 1 }, "050100000000000000".into()),
+        (ToEnclave::ConnectionData { connection: 1, bytes: vec![0xee] }, "06010000000000000004ee".into()),
+        (ToEnclave::ConnectionCredit { connection: 1, bytes: 2 }, "07010000000000000002000000".into()),
+        (ToEnclave::ConnectionClosed { connection: 1 }, "080100000000000000".into()),
+        (
+            ToEnclave::SubmitFailed { extrinsic_hash: H256::repeat_byte(1), reason: "x".into() },
+            format!("09{}0478", of(1)),
+        ),
+        (ToEnclave::Stop, "0a".into()),
+    ];
+    for (message, expected) in cases {
+        assert_eq!(hex::encode(message.encode()), expected, "{message:?}");
+        assert_eq!(ToEnclave::decode_all(&mut &message.encode()[..]).unwrap(), message);
+    }
+}
+
+#[test]
+fn messages_to_the_host_are_frozen() {
+    let of = |byte: u8| hex::encode([byte; 32]);
+    let shard = ShardId(H256::repeat_byte(0xbb));
+    let reason = |reason| ToHost::Stopped { reason };
+    let cases = [
+        (
+            ToHost::Identity {
+                protocol: 1,
+                simulated: true,
+                measurement: [1; 32],
+                account: AccountId::new([2; 32]),
+                birth: birth(),
+                shard,
+            },
+            format!("00010001{}{}{}{}", of(1), of(2), hex::encode(birth().encode()), of(0xbb)),
+        ),
+        (ToHost::Synced { number: 1, hash: H256::repeat_byte(2) }, format!("0101000000{}", of(2))),
+        (
+            ToHost::ProofQuestion { question: 1, at: H256::repeat_byte(2), keys: vec![vec![3]] },
+            format!("020100000000000000{}040403", of(2)),
+        ),
+        (ToHost::Submit { extrinsic: vec![1] }, "030401".into()),
+        (ToHost::Serving { shard }, format!("04{}", of(0xbb))),
+        (
+            ToHost::Block { number: 1, hash: H256::repeat_byte(2), shard, bytes: vec![3] },
+            format!("050100000000000000{}{}0403", of(2), of(0xbb)),
+        ),
+        (ToHost::ConnectionData { connection: 1, bytes: vec![0xee] }, "06010000000000000004ee".into()),
+        (ToHost::ConnectionCredit { connection: 1, bytes: 2 }, "07010000000000000002000000".into()),
+        (ToHost::ConnectionClosed { connection: 1 }, "080100000000000000".into()),
+        (
+            ToHost::Status {
+                pool: 1,
+                block: 2,
+                accounts: 3,
+                state_bytes: 4,
+                layer_one: 5,
+                inbox_consumed: 6,
+                rpc_requests: 7,
+                connections: 8,
+            },
+            "09010000000200000000000000030000000000000004000000000000000500000006000000000000000700000000000000\
+             08000000"
+                .into(),
+        ),
+        (reason(StopReason::Requested), "0a00".into()),
+        (reason(StopReason::BadConfig("x".into())), "0a010478".into()),
+        (reason(StopReason::FinalityRefused("x".into())), "0a020478".into()),
+        (reason(StopReason::StorageLayoutUnknown), "0a03".into()),
+        (reason(StopReason::ShardOfAnotherIncarnation(shard)), format!("0a04{}", of(0xbb))),
+        (reason(StopReason::Protocol("x".into())), "0a050478".into()),
+        (reason(StopReason::Internal("x".into())), "0a060478".into()),
+    ];
+    for (message, expected) in cases {
+        assert_eq!(hex::encode(message.encode()), expected, "{message:?}");
+        assert_eq!(ToHost::decode_all(&mut &message.encode()[..]).unwrap(), message);
+    }
+}
