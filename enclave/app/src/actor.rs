@@ -1,0 +1,300 @@
+//! The one task that owns the engine. Everything else talks to it by channels.
+
+use std::{collections::HashMap, sync::Arc};
+
+use cloister_chain_primitives::{H256, ShardId};
+use cloister_link::{
+    connections::{Connections, ProtocolError},
+    frame::LinkError,
+    message::{PROTOCOL, StopReason, ToEnclave, ToHost},
+    transport::{Receiver, Sender},
+};
+use cloister_pool::Admitted;
+use cloister_rpc::{Limits, StatusUpdate};
+use cloister_sidechain::{Action, CallRefused, Engine, Figures, QueryRefused, Stop, VerifiedGetter};
+use cloister_stf::VerifiedCall;
+use cloister_wire::{TrustedOperationStatus, sidechain::SidechainHeader};
+use codec::Encode;
+use tokio::{
+    net::UnixStream,
+    sync::{mpsc, oneshot},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{clients::Clients, setup::Enclave};
+
+/// What clients' tasks ask of the engine.
+pub enum Command {
+    /// Take a call; later statuses go to the watcher.
+    Submit {
+        call: VerifiedCall,
+        watcher: Option<mpsc::Sender<StatusUpdate>>,
+        reply: oneshot::Sender<Result<Admitted, CallRefused>>,
+    },
+    /// Answer a query.
+    Query { shard: ShardId, getter: Box<VerifiedGetter>, reply: oneshot::Sender<Result<Option<Vec<u8>>, QueryRefused>> },
+    /// The newest header.
+    Header { reply: oneshot::Sender<Option<SidechainHeader>> },
+    /// Hashes of the pending operations.
+    Pending { reply: oneshot::Sender<Vec<H256>> },
+}
+
+/// Runs the engine until it, the host or the link ends.
+pub async fn run(enclave: Enclave, sender: Sender<ToHost>, receiver: Receiver<UnixStream, ToEnclave>) -> StopReason {
+    let Enclave { engine, shielding, tls, genesis } = enclave;
+    let identity = ToHost::Identity {
+        protocol: PROTOCOL,
+        simulated: true,
+        measurement: engine.birth().member.measurement,
+        account: engine.birth().member.account.clone(),
+        birth: engine.birth().clone(),
+        shard: engine.shard(),
+    };
+    if sender.send(identity).await.is_err() {
+        return StopReason::Protocol("the link closed before the identity was sent".into());
+    }
+    let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
+    let clients = Arc::new(Clients::new(&engine, genesis, shielding, commands));
+    let shutdown = CancellationToken::new();
+    let _shut_down_at_end = shutdown.clone().drop_guard();
+    let connections = Connections::new(sender.clone(), MAX_CONNECTIONS);
+    let reception = Reception {
+        connections: connections.clone(),
+        clients: clients.clone(),
+        tls: tls.server_config(),
+        limits: Limits::default(),
+        shutdown,
+    };
+    let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
+    let mut actor =
+        Actor { engine, sender, connections, clients, watchers: HashMap::new(), figures: Figures::default() };
+    tokio::select! {
+        reason = actor.run(event_queue, command_queue) => reason,
+        reason = receive(receiver, reception, events) => reason,
+    }
+}
+
+struct Actor {
+    engine: Engine,
+    sender: Sender<ToHost>,
+    connections: Connections<ToHost>,
+    clients: Arc<Clients>,
+    watchers: HashMap<H256, Vec<mpsc::Sender<StatusUpdate>>>,
+    figures: Figures,
+}
+
+impl Actor {
+    async fn run(
+        &mut self,
+        mut events: mpsc::Receiver<ToEnclave>,
+        mut commands: mpsc::Receiver<Command>,
+    ) -> StopReason {
+        loop {
+            let acted = self.act().await;
+            if let Err(reason) = acted {
+                return reason;
+            }
+            tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    Some(event) => {
+                        if let Err(reason) = self.handle(event).await {
+                            return reason;
+                        }
+                    },
+                    None => return StopReason::Protocol("the link closed".into()),
+                },
+                Some(command) = commands.recv() => self.obey(command),
+            }
+        }
+    }
+
+    async fn handle(&mut self, event: ToEnclave) -> Result<(), StopReason> {
+        match event {
+            ToEnclave::Finality { headers, justification } => self.engine.finality(headers, &justification),
+            ToEnclave::ProofAnswer { question, proof } => self.engine.proof(question, proof.ok()),
+            ToEnclave::Tick { unix_ms } => {
+                self.engine.tick(unix_ms);
+                return self.report().await;
+            }
+            ToEnclave::ChainVersion { spec_version, transaction_version } => {
+                self.engine.chain_version(spec_version, transaction_version);
+            }
+            ToEnclave::SubmitFailed { reason, .. } => {
+                // What landed shows in the account's proven nonce; the reason is the operator's to read.
+                tracing::warn!(reason = reason.escape_debug().to_string(), "layer one's node refused an extrinsic");
+            }
+            ToEnclave::Stop => return Err(StopReason::Requested),
+            ToEnclave::Start { .. } => return Err(StopReason::Protocol("Start came twice".into())),
+            ToEnclave::ConnectionOpened { .. }
+            | ToEnclave::ConnectionData { .. }
+            | ToEnclave::ConnectionCredit { .. }
+            | ToEnclave::ConnectionClosed { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Carries out what the engine wants, in order.
+    async fn act(&mut self) -> Result<(), StopReason> {
+        for action in self.engine.take_actions() {
+            let message = match action {
+                Action::Synced { number, hash } => ToHost::Synced { number, hash },
+                Action::AskProof { question, at, keys } => ToHost::ProofQuestion { question, at, keys },
+                Action::Submit(extrinsic) => ToHost::Submit { extrinsic },
+                Action::Serving => {
+                    tracing::info!("the shard's entry is proven; serving");
+                    self.clients.serve();
+                    ToHost::Serving { shard: self.engine.shard() }
+                }
+                Action::Block(block) => ToHost::Block {
+                    number: block.header.block_number,
+                    hash: block.header.hash(),
+                    shard: block.header.shard_id,
+                    bytes: block.encode(),
+                },
+                Action::Status { operation, status, error } => {
+                    self.notify(operation, status, error);
+                    continue;
+                }
+                Action::Refused(error) => {
+                    tracing::warn!(%error, "refused input from the host");
+                    continue;
+                }
+                Action::Stop(stop) => return Err(reason(stop, self.engine.shard())),
+            };
+            self.send(message).await?;
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, command: Command) {
+        // A client that went away meanwhile does not take its answer.
+        match command {
+            Command::Submit { call, watcher, reply } => {
+                let operation = call.hash();
+                let admitted = self.engine.submit(call);
+                if let (Ok(_), Some(watcher)) = (&admitted, watcher) {
+                    self.watchers.entry(operation).or_default().push(watcher);
+                }
+                let _ = reply.send(admitted);
+            }
+            Command::Query { shard, getter, reply } => {
+                let _ = reply.send(self.engine.answer(&shard, &getter));
+            }
+            Command::Header { reply } => {
+                let _ = reply.send(self.engine.header().cloned());
+            }
+            Command::Pending { reply } => {
+                let _ = reply.send(self.engine.pending());
+            }
+        }
+    }
+
+    fn notify(&mut self, operation: H256, status: TrustedOperationStatus, error: Option<String>) {
+        // Until blocks are anchored on layer one, nothing comes after inclusion.
+        let last = !matches!(status, TrustedOperationStatus::Ready | TrustedOperationStatus::Future);
+        let update = StatusUpdate { status, error, last };
+        let Some(watchers) = self.watchers.get_mut(&operation) else { return };
+        // One that does not keep up with a handful of statuses is let go.
+        watchers.retain(|watcher| watcher.try_send(update.clone()).is_ok());
+        if last || watchers.is_empty() {
+            self.watchers.remove(&operation);
+        }
+    }
+
+    /// Tells the host new figures, if there are any.
+    async fn report(&mut self) -> Result<(), StopReason> {
+        let figures = self.engine.figures();
+        if figures == self.figures {
+            return Ok(());
+        }
+        self.figures = figures;
+        self.send(ToHost::Status {
+            pool: u32::try_from(figures.pool).unwrap_or(u32::MAX),
+            block: figures.block,
+            accounts: figures.accounts,
+            state_bytes: figures.state_bytes,
+            layer_one: figures.layer_one,
+            inbox_consumed: figures.inbox_consumed,
+            rpc_requests: self.clients.requests(),
+            connections: u32::try_from(self.connections.count()).unwrap_or(u32::MAX),
+        })
+        .await
+    }
+
+    async fn send(&self, message: ToHost) -> Result<(), StopReason> {
+        self.sender.send(message).await.map_err(|error| StopReason::Protocol(error.to_string()))
+    }
+}
+
+/// What a relayed connection is served with.
+struct Reception {
+    connections: Connections<ToHost>,
+    clients: Arc<Clients>,
+    tls: Arc<rustls::ServerConfig>,
+    limits: Limits,
+    shutdown: CancellationToken,
+}
+
+/// Receives from the link: bytes of connections go to their own tasks at once, all else to the engine.
+async fn receive(
+    mut receiver: Receiver<UnixStream, ToEnclave>,
+    reception: Reception,
+    events: mpsc::Sender<ToEnclave>,
+) -> StopReason {
+    loop {
+        let message = match receiver.recv().await {
+            Ok(message) => message,
+            Err(LinkError::Closed) => return StopReason::Protocol("the host closed the link".into()),
+            Err(error) => return StopReason::Protocol(error.to_string()),
+        };
+        let relayed = match message {
+            ToEnclave::ConnectionOpened { connection } => reception.open(connection).await,
+            ToEnclave::ConnectionData { connection, bytes } => reception.connections.data(connection, &bytes),
+            ToEnclave::ConnectionCredit { connection, bytes } => reception.connections.credit(connection, bytes),
+            ToEnclave::ConnectionClosed { connection } => reception.connections.closed(connection),
+            message => {
+                if events.send(message).await.is_err() {
+                    return StopReason::Internal("the engine ended".into());
+                }
+                Ok(())
+            }
+        };
+        if let Err(error) = relayed {
+            return StopReason::Protocol(error.to_string());
+        }
+    }
+}
+
+impl Reception {
+    async fn open(&self, connection: u64) -> Result<(), ProtocolError> {
+        if let Some(stream) = self.connections.opened(connection).await? {
+            let (tls, clients) = (self.tls.clone(), self.clients.clone());
+            let (limits, shutdown) = (self.limits, self.shutdown.clone());
+            tokio::spawn(async move {
+                if let Err(error) = cloister_rpc::serve(stream, tls, clients, limits, shutdown).await {
+                    tracing::debug!(%error, "a connection ended");
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+fn reason(stop: Stop, own: ShardId) -> StopReason {
+    match stop {
+        Stop::LayerOne(error) => StopReason::FinalityRefused(error.to_string()),
+        Stop::StorageLayoutUnknown => StopReason::StorageLayoutUnknown,
+        Stop::ShardOfAnotherIncarnation(_) => StopReason::ShardOfAnotherIncarnation(own),
+        Stop::UnknownShard(shard) => StopReason::UnknownShard(shard),
+        Stop::Retired => StopReason::Retired,
+        stop => StopReason::Internal(stop.to_string()),
+    }
+}
+
+/// Connections of clients at a time.
+const MAX_CONNECTIONS: usize = 1_024;
+/// Messages from the host that wait for the engine.
+const EVENT_QUEUE: usize = 64;
+/// Commands of clients that wait for the engine.
+const COMMAND_QUEUE: usize = 1_024;

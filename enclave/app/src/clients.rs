@@ -1,0 +1,207 @@
+//! What clients are answered. Decryption and signatures are checked here, outside of the engine's task.
+
+use std::{
+    num::NonZero,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use cloister_chain_primitives::{H256, Request, ShardId};
+use cloister_keys::ShieldingKeyPair;
+use cloister_rpc::{Call, Handler, Reply, StatusUpdate};
+use cloister_sidechain::{CallRefused, Engine, QueryRefused, VerifiedGetter};
+use cloister_stf::{Refused, Rules, VerifiedCall, verify};
+use cloister_wire::{
+    DirectRequestStatus, Getter, RpcReturnValue, SignatureScope, TrustedOperation, TrustedOperationStatus,
+    envelope::{self, Context, Purpose},
+    shielding_key::PublishedShieldingKey,
+};
+use codec::{DecodeAll, Encode};
+use futures::{FutureExt, future::BoxFuture};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::actor::Command;
+
+/// Serves all clients.
+pub struct Clients {
+    context: Context,
+    scope: SignatureScope,
+    rules: Rules,
+    shielding: Arc<ShieldingKeyPair>,
+    metadata: Vec<u8>,
+    commands: mpsc::Sender<Command>,
+    requests: AtomicU64,
+    /// Whether the shard's entry is proven. An enclave whose shard nobody knows has nothing to say about it.
+    serving: AtomicBool,
+    /// Permits to open an envelope: the engine's task must get a core all the same.
+    envelopes: Semaphore,
+    /// Permits to decrypt the published form. The longest ciphertext takes some 40 ms, five hundred times an envelope,
+    /// so those who send many wait for each other only.
+    published: Semaphore,
+}
+
+impl Clients {
+    /// For the engine's shard.
+    pub fn new(
+        engine: &Engine,
+        genesis: H256,
+        shielding: Arc<ShieldingKeyPair>,
+        commands: mpsc::Sender<Command>,
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let permits = cores.saturating_sub(1).max(1);
+        Self {
+            context: Context { genesis, shard: engine.shard(), purpose: Purpose::Request },
+            scope: engine.scope(),
+            // Nobody is root: a shard's money is what was shielded.
+            rules: Rules::default(),
+            shielding,
+            metadata: cloister_stf::metadata(),
+            commands,
+            requests: AtomicU64::new(0),
+            serving: AtomicBool::new(false),
+            envelopes: Semaphore::new(permits),
+            published: Semaphore::new(permits),
+        }
+    }
+
+    /// The shard is served from now on.
+    pub fn serve(&self) {
+        self.serving.store(true, Ordering::Release);
+    }
+
+    /// Calls that were answered.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    async fn answer(&self, call: Call) -> Reply {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if !self.serving.load(Ordering::Acquire) && !matches!(call, Call::Name | Call::Version) {
+            return Reply::Answer(RpcReturnValue::error(CallRefused::NotServing));
+        }
+        let keys = self.shielding.public();
+        Reply::Answer(match call {
+            Call::ShieldingKey => RpcReturnValue::ok(PublishedShieldingKey::new(&keys.rsa_modulus).to_json()),
+            Call::HpkeKey => RpcReturnValue::ok((keys.epoch, keys.hpke)),
+            Call::Shard => RpcReturnValue::ok(self.scope.shard),
+            Call::Fingerprint => RpcReturnValue::ok(self.scope.mrenclave),
+            Call::ShardVault => RpcReturnValue::error("no vault: use enclaveBridge.shieldFunds"),
+            Call::MuRaUrl => RpcReturnValue::error("this worker has one member and provisions nobody"),
+            Call::UntrustedUrl => {
+                RpcReturnValue::error("ask the operator: an enclave does not know its host's address")
+            }
+            Call::Submit(request) => match self.submit(request, None).await {
+                Ok((_, status)) => status,
+                Err(refusal) => refusal,
+            },
+            Call::SubmitAndWatch(request) => {
+                let (watcher, updates) = mpsc::channel(STATUS_QUEUE);
+                match self.submit(request, Some(watcher)).await {
+                    Ok((hash, _)) => return Reply::Watch { hash, updates },
+                    Err(refusal) => refusal,
+                }
+            }
+            Call::ExecuteGetter(request) => self.query(request).await,
+            Call::PendingExtrinsics(shards) => {
+                let pending = match shards.contains(&self.scope.shard) {
+                    true => self.ask(|reply| Command::Pending { reply }).await.unwrap_or_default(),
+                    false => Vec::new(),
+                };
+                RpcReturnValue::ok(pending)
+            }
+            // SCALE already: no second length before it.
+            Call::Metadata => {
+                RpcReturnValue { value: self.metadata.clone(), do_watch: false, status: DirectRequestStatus::Ok }
+            }
+            Call::Header => match self.ask(|reply| Command::Header { reply }).await.flatten() {
+                Some(header) => RpcReturnValue::ok(header),
+                None => RpcReturnValue::error("the shard has no block yet"),
+            },
+            Call::Health => RpcReturnValue::ok("serving"),
+            Call::Name => RpcReturnValue::ok("cloister-enclave"),
+            Call::Version => RpcReturnValue::ok(env!("CARGO_PKG_VERSION")),
+        })
+    }
+
+    async fn submit(
+        &self,
+        request: Request,
+        watcher: Option<mpsc::Sender<StatusUpdate>>,
+    ) -> Result<(H256, RpcReturnValue), RpcReturnValue> {
+        if request.shard != self.scope.shard {
+            return Err(RpcReturnValue::error("unknown shard"));
+        }
+        // What names this epoch and is no envelope after all costs one RSA block: nobody makes a second one follow.
+        let is_envelope = envelope::epoch(&request.cyphertext) == Some(self.shielding.public().epoch);
+        let permits = if is_envelope { &self.envelopes } else { &self.published };
+        let permit = permits.acquire().await.map_err(|_| RpcReturnValue::error(STOPPING))?;
+        let call = tokio::task::block_in_place(|| self.open(&request)).map_err(RpcReturnValue::error)?;
+        drop(permit);
+        let hash = call.hash();
+        match self.ask(|reply| Command::Submit { call, watcher, reply }).await {
+            Some(Ok(_)) => {
+                let status = DirectRequestStatus::TrustedOperationStatus(TrustedOperationStatus::Submitted);
+                Ok((hash, RpcReturnValue { value: hash.encode(), do_watch: false, status }))
+            }
+            Some(Err(refusal)) => Err(RpcReturnValue::error(refusal)),
+            None => Err(RpcReturnValue::error(STOPPING)),
+        }
+    }
+
+    /// Decrypts, decodes and verifies a call. What fails before the signature is checked has one answer, so that nobody
+    /// can use the enclave as an oracle for ciphertexts.
+    fn open(&self, request: &Request) -> Result<VerifiedCall, String> {
+        let opaque = || OPAQUE.to_string();
+        let plaintext = self.shielding.open(&self.context, &request.cyphertext).map_err(|_| opaque())?;
+        let operation = TrustedOperation::decode_all(&mut plaintext.as_slice()).map_err(|_| opaque())?;
+        let hash = operation.hash();
+        let TrustedOperation::DirectCall(signed) = operation else { return Err(opaque()) };
+        verify(hash, signed, &self.scope, &self.rules).map_err(|refusal| match refusal {
+            Refused::Signature => opaque(),
+            refusal => refusal.to_string(),
+        })
+    }
+
+    async fn query(&self, request: Request) -> RpcReturnValue {
+        let shard: ShardId = request.shard;
+        if shard != self.scope.shard {
+            return RpcReturnValue::error(QueryRefused::UnknownShard);
+        }
+        let verified = Getter::decode_all(&mut request.cyphertext.as_slice())
+            .map_err(|_| QueryRefused::NotOwner)
+            .and_then(|getter| VerifiedGetter::verify(getter, &self.context.genesis, &self.scope));
+        let getter = match verified {
+            Ok(getter) => getter,
+            Err(refusal) => return RpcReturnValue::error(refusal),
+        };
+        match self.ask(|reply| Command::Query { shard, getter: Box::new(getter), reply }).await {
+            Some(Ok(value)) => RpcReturnValue::ok(value),
+            Some(Err(refusal)) => RpcReturnValue::error(refusal),
+            None => RpcReturnValue::error(STOPPING),
+        }
+    }
+
+    /// `None` if the engine is gone.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl Handler for Clients {
+    fn call(&self, call: Call) -> BoxFuture<'_, Reply> {
+        self.answer(call).boxed()
+    }
+}
+
+const OPAQUE: &str = "the request does not decrypt, decode or verify";
+const STOPPING: &str = "the enclave is stopping";
+/// Statuses of one operation that wait for its client.
+const STATUS_QUEUE: usize = 16;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! `cloister-enclave`: the trusted process.
+//!
+//! It has one channel, the link, which the host passes as standard input; it opens no socket and no file but its own
+//! binary, which it measures. There are no options: whatever decides its security is in the measured configuration.
+//! Logs go to standard error and say nothing about users.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )
+)]
+
+mod actor;
+mod clients;
+mod setup;
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::Parser;
+use cloister_link::{
+    message::{PROTOCOL, StopReason, ToEnclave, ToHost},
+    transport::{self, Receiver, Sender},
+};
+use tokio::net::UnixStream;
+
+/// Cloister's trusted process. Started by cloister-worker, with the link as standard input.
+#[derive(Parser)]
+#[command(name = "cloister-enclave", version)]
+struct Arguments {}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new("info"))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    // A panic's message may hold what a call carried; the place says enough. It ends at the boundary around the call.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(place = panic.location().map(ToString::to_string), "a panic was caught");
+    }));
+    let stream = match transport::from_standard_input() {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::error!(%error, "standard input is no link: this program is started by cloister-worker");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (sender, receiver) = transport::split::<_, ToHost, ToEnclave>(stream);
+    let reason = serve(&sender, receiver).await;
+    let requested = reason == StopReason::Requested;
+    if !requested {
+        tracing::error!(%reason, "stopped");
+    }
+    // The host may be gone; then nobody needs the reason.
+    let _ = sender.send(ToHost::Stopped { reason }).await;
+    let _ = sender.flush().await;
+    if requested { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs from the first message to the end, and says why it ended.
+async fn serve(sender: &Sender<ToHost>, mut receiver: Receiver<UnixStream, ToEnclave>) -> StopReason {
+    let start = match receiver.recv().await {
+        Ok(ToEnclave::Start { protocol, .. }) if protocol != PROTOCOL => {
+            return StopReason::Protocol(format!("the host speaks version {protocol}, this enclave {PROTOCOL}"));
+        }
+        Ok(ToEnclave::Start { config, shard, spec_version, transaction_version, .. }) => {
+            setup::Start { config, shard, spec_version, transaction_version }
+        }
+        Ok(_) => return StopReason::Protocol("the first message must be Start".into()),
+        Err(error) => return StopReason::Protocol(error.to_string()),
+    };
+    match setup::set_up(start) {
+        Ok(enclave) => actor::run(enclave, sender.clone(), receiver).await,
+        Err(error) => StopReason::BadConfig(error.to_string()),
+    }
+}
