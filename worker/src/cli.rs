@@ -1,0 +1,162 @@
+//! The command line.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use cloister_chain_primitives::{H256, ShardId};
+
+const EXIT_CODES: &str = "Exit codes:
+  0  stopped on request (SIGTERM, SIGINT), or the command is done
+  1  a failure of the host: ports, files, bearing a shard
+  2  wrong usage, or no configuration for the enclave
+  3  the enclave ended by itself, or broke the link's protocol
+  4  the wanted shard belongs to an earlier start of an enclave
+  5  layer one is another chain than the configuration names";
+
+/// Host of a Cloister enclave.
+#[derive(Debug, Parser)]
+#[command(name = "cloister-worker", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start an enclave and serve its shard.
+    #[command(after_help = EXIT_CODES)]
+    Run(RunOptions),
+    /// Write a measured configuration for a node's chain. Whoever uses the file trusts that node.
+    #[command(after_help = EXIT_CODES)]
+    MakeConfig(MakeConfigOptions),
+}
+
+/// Of `run`. A port of 0 means any free one; `ports.json` in the data directory names those in use.
+#[derive(Debug, Args)]
+pub struct RunOptions {
+    /// JSON-RPC of a layer-one node.
+    #[arg(long, default_value = "ws://127.0.0.1:9944", value_parser = parse_node_url)]
+    pub node_url: String,
+    /// Port whose bytes are relayed to the enclave, where TLS ends.
+    #[arg(long, default_value_t = 2000)]
+    pub trusted_port: u16,
+    /// Port on which peers fetch blocks of the shard.
+    #[arg(long, default_value_t = 2001)]
+    pub untrusted_port: u16,
+    /// Port of /is_initialized.
+    #[arg(long, default_value_t = 4545)]
+    pub http_port: u16,
+    /// Port of /metrics.
+    #[arg(long, default_value_t = 8787)]
+    pub metrics_port: u16,
+    /// Address on which all ports listen.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub listen_address: IpAddr,
+    /// Directory for ports.json and, later, sealed state; one worker's alone.
+    #[arg(long, default_value = "cloister-data")]
+    pub data_dir: PathBuf,
+    /// The shard to serve (base58 or 0x hex) instead of a new one; refused unless it is this start's.
+    #[arg(long, value_parser = parse_shard)]
+    pub shard: Option<ShardId>,
+    /// Development: configure the enclave from the node and bear a new shard as //Alice.
+    #[arg(long)]
+    pub dev: bool,
+    /// The enclave's program [default: cloister-enclave beside this program].
+    #[arg(long)]
+    pub enclave_binary: Option<PathBuf>,
+    /// Measured configuration, as written by make-config.
+    #[arg(long)]
+    pub enclave_config: Option<PathBuf>,
+    /// Most clients at a time.
+    #[arg(long, default_value_t = 1024)]
+    pub max_connections: usize,
+    /// Print events as JSON lines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `make-config`.
+#[derive(Debug, Args)]
+pub struct MakeConfigOptions {
+    /// JSON-RPC of a layer-one node. If it no longer has the state of block 0, the chain is followed from its newest
+    /// finalized block.
+    #[arg(long, default_value = "ws://127.0.0.1:9944", value_parser = parse_node_url)]
+    pub node_url: String,
+    /// Where to write the configuration (SCALE).
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Milliseconds between two blocks of the shard while there is work.
+    #[arg(long, default_value_t = DEFAULT_SLOT_MS, value_parser = clap::value_parser!(u32).range(10..=60_000))]
+    pub slot_ms: u32,
+    /// Fewest layer-one blocks between the announcement of an upgrade and its effect.
+    #[arg(long, default_value_t = DEFAULT_MIN_UPGRADE_DELAY)]
+    pub min_upgrade_delay: u32,
+    /// Accept evidence of genuine hardware only.
+    #[arg(long)]
+    pub no_simulation: bool,
+}
+
+/// A node's WebSocket; waiting for any other kind of address would never end.
+fn parse_node_url(text: &str) -> Result<String, &'static str> {
+    let rest = text.strip_prefix("ws://").or_else(|| text.strip_prefix("wss://"));
+    match rest.is_some_and(|rest| !rest.is_empty()) {
+        true => Ok(text.into()),
+        false => Err("a node's address is like ws://host:port or wss://host:port"),
+    }
+}
+
+/// A shard in base58 or 0x hex.
+pub fn parse_shard(text: &str) -> Result<ShardId, String> {
+    let bytes = match text.strip_prefix("0x") {
+        Some(digits) => hex::decode(digits).map_err(|error| error.to_string())?,
+        None => bs58::decode(text).into_vec().map_err(|error| error.to_string())?,
+    };
+    let bytes = <[u8; 32]>::try_from(bytes).map_err(|bytes| format!("a shard has 32 bytes, not {}", bytes.len()))?;
+    Ok(ShardId(H256(bytes)))
+}
+
+/// A shard as operators and clients write it.
+pub fn shard_text(shard: &ShardId) -> String {
+    bs58::encode(shard.as_ref()).into_string()
+}
+
+/// Milliseconds.
+pub const DEFAULT_SLOT_MS: u32 = 300;
+/// Layer-one blocks.
+pub const DEFAULT_MIN_UPGRADE_DELAY: u32 = 100;
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        let cli = Cli::parse_from(["cloister-worker", "run", "--dev", "--trusted-port", "0"]);
+        let Command::Run(options) = cli.command else { panic!("run") };
+        assert_eq!((options.trusted_port, options.untrusted_port, options.dev), (0, 2001, true));
+    }
+
+    #[test]
+    fn a_node_speaks_websocket() {
+        for url in ["ws://127.0.0.1:9944", "wss://node.example"] {
+            assert_eq!(parse_node_url(url).as_deref(), Ok(url));
+        }
+        for wrong in ["", "ws://", "http://127.0.0.1:9944", "127.0.0.1:9944"] {
+            assert!(parse_node_url(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shards_are_read_in_both_spellings() {
+        let shard = ShardId(H256::repeat_byte(7));
+        assert_eq!(parse_shard(&shard_text(&shard)), Ok(shard));
+        assert_eq!(parse_shard(&format!("0x{}", "07".repeat(32))), Ok(shard));
+        assert_eq!(parse_shard("0x07"), Err("a shard has 32 bytes, not 1".into()));
+        assert!(parse_shard("0xzz").is_err() && parse_shard("l0").is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! Why a worker ends.
+
+use std::{io, path::PathBuf, process::ExitStatus};
+
+use cloister_chain_primitives::ShardId;
+use cloister_link::{LinkError, PROTOCOL, ProtocolError, StopReason};
+
+use crate::{cli::shard_text, layer_one::LayerOneError};
+
+/// Why a worker ends, other than on request.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    #[error("cannot start the runtime: {0}")]
+    Runtime(io::Error),
+    #[error("cannot use {path}: {source}")]
+    File { path: PathBuf, source: io::Error },
+    #[error("the data directory {path} is in use by another worker; --data-dir names another one")]
+    DataDirectoryInUse { path: PathBuf },
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: String, source: io::Error },
+    #[error(
+        "no configuration for the enclave: write one with `cloister-worker make-config --out FILE` and pass \
+         `--enclave-config FILE`, or pass `--dev` to take it from the node (development only)"
+    )]
+    NoConfiguration,
+    #[error("{path} is no measured configuration: {}", one_line(.source))]
+    BadConfiguration { path: PathBuf, source: codec::Error },
+    #[error(transparent)]
+    LayerOne(#[from] LayerOneError),
+    #[error("cannot start the enclave {path}: {source}")]
+    EnclaveStart { path: PathBuf, source: io::Error },
+    #[error("the enclave ended without a word ({})", .0.map_or("still running".into(), |status| status.to_string()))]
+    EnclaveDied(Option<ExitStatus>),
+    #[error("the enclave did not introduce itself within {seconds} s")]
+    EnclaveSilent { seconds: u64 },
+    #[error("the enclave speaks version {0} of the link's protocol, this worker {PROTOCOL}")]
+    ProtocolVersion(u16),
+    #[error("the enclave sent {0} out of place")]
+    UnexpectedMessage(&'static str),
+    #[error("the link to the enclave: {0}")]
+    Link(LinkError),
+    #[error("the enclave broke the link's protocol: {0}")]
+    Breach(#[from] ProtocolError),
+    #[error(
+        "this enclave was started anew, and the state of a shard does not persist yet, so it cannot serve the wanted \
+         shard again; its own shard would be {}. Bear a new shard with `--dev`, without `--shard`",
+        shard_text(.0)
+    )]
+    ShardOfAnotherIncarnation(ShardId),
+    #[error("the enclave stopped: {0}")]
+    EnclaveStopped(StopReason),
+    #[error("the shard was not born after {attempts} attempts: {reason}")]
+    Birth { attempts: u32, reason: String },
+    #[error("a service ended: {0}")]
+    Service(io::Error),
+}
+
+impl WorkerError {
+    /// The process's exit code; the list stands in `--help`.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoConfiguration | Self::BadConfiguration { .. } => 2,
+            Self::EnclaveDied(_)
+            | Self::EnclaveSilent { .. }
+            | Self::EnclaveStopped(_)
+            | Self::ProtocolVersion(_)
+            | Self::UnexpectedMessage(_)
+            | Self::Link(_)
+            | Self::Breach(_) => 3,
+            Self::ShardOfAnotherIncarnation(_) => 4,
+            Self::LayerOne(LayerOneError::OtherChain { .. }) => 5,
+            _ => 1,
+        }
+    }
+}
+
+/// The codec's errors take a line per level of nesting.
+fn one_line(error: &codec::Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl From<StopReason> for WorkerError {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::ShardOfAnotherIncarnation(shard) => Self::ShardOfAnotherIncarnation(shard),
+            reason => Self::EnclaveStopped(reason),
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Client of a layer-one node that survives the loss of its connection.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use cloister_chain_primitives::{BlockNumber, H256, Header};
+use codec::{Decode, DecodeAll, Encode};
+use jsonrpsee::{
+    core::{
+        client::{ClientT, Error, Subscription, SubscriptionClientT},
+        params::BatchRequestBuilder,
+    },
+    ws_client::{PingConfig, WsClient, WsClientBuilder},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use sp_core::Bytes;
+use tokio::time::Instant;
+
+/// Why layer one did not answer.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerOneError {
+    #[error("cannot reach layer one at {url}: {reason}")]
+    Unreachable { url: String, reason: String },
+    #[error("the connection to layer one was lost: {0}")]
+    Lost(String),
+    #[error("layer one did not answer {method} in time")]
+    Timeout { method: String },
+    #[error("layer one refused {method}: {message} ({code})")]
+    Refused { method: String, code: i32, message: String },
+    #[error("layer one's answer to {method} makes no sense: {reason}")]
+    Unexpected { method: String, reason: String },
+    #[error("the node is on another chain: its genesis is {found:?}, the configuration names {expected:?}")]
+    OtherChain { expected: H256, found: H256 },
+}
+
+impl LayerOneError {
+    /// Whether the node no longer has the state that was asked about.
+    pub fn is_pruned(&self) -> bool {
+        matches!(self, Self::Refused { code: UNKNOWN_STATE, .. })
+    }
+
+    /// Whether another try over a new connection may help.
+    pub fn is_connection(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Lost(_) | Self::Timeout { .. })
+    }
+}
+
+/// The runtime's versions that extrinsics sign.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeVersion {
+    pub spec_version: u32,
+    pub transaction_version: u32,
+}
+
+/// What `grandpa_proveFinality` gives (`sc_consensus_grandpa::FinalityProof`).
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct FinalityProof {
+    pub block: H256,
+    pub justification: Vec<u8>,
+    pub unknown_headers: Vec<Header>,
+}
+
+/// A layer-one node. All tasks share one connection; whoever finds it lost makes a new one, at growing distances.
+#[derive(Debug)]
+pub struct LayerOne {
+    url: String,
+    genesis: OnceLock<H256>,
+    connection: tokio::sync::Mutex<Connection>,
+    connects: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    client: Option<Arc<WsClient>>,
+    failures: u32,
+    next_attempt: Instant,
+}
+
+impl LayerOne {
+    /// Connects at the first request.
+    pub fn new(url: impl Into<String>) -> Self {
+        let connection = Connection { client: None, failures: 0, next_attempt: Instant::now() };
+        Self {
+            url: url.into(),
+            genesis: OnceLock::new(),
+            connection: tokio::sync::Mutex::new(connection),
+            connects: AtomicU64::new(0),
+        }
+    }
+
+    /// Refuses from now on, at this and every later connection, a node of another chain.
+    pub async fn expect_genesis(&self, expected: H256) -> Result<(), LayerOneError> {
+        let expected = *self.genesis.get_or_init(|| expected);
+        check_genesis(expected, self.block_hash(0).await?)
+    }
+
+    /// Connections made so far.
+    pub fn connects(&self) -> u64 {
+        self.connects.load(Ordering::Relaxed)
+    }
+
+    pub async fn runtime_version(&self) -> Result<RuntimeVersion, LayerOneError> {
+        self.request("state_getRuntimeVersion", vec![]).await
+    }
+
+    pub async fn block_hash(&self, number: BlockNumber) -> Result<H256, LayerOneError> {
+        self.request("chain_getBlockHash", vec![json!(number)]).await
+    }
+
+    /// Height and hash of the newest finalized block.
+    pub async fn finalized(&self) -> Result<(BlockNumber, H256), LayerOneError> {
+        let hash: H256 = self.request("chain_getFinalizedHead", vec![]).await?;
+        let header: Header = self.request("chain_getHeader", vec![json!(hash)]).await?;
+        Ok((header.number, hash))
+    }
+
+    /// Headers of the canonical chain from `first` to `last`, each with its hash.
+    pub async fn headers(&self, first: BlockNumber, last: BlockNumber) -> Result<Vec<(H256, Header)>, LayerOneError> {
+        let numbers: Vec<_> = (first..=last).collect();
+        let hashes: Vec<H256> = self.request("chain_getBlockHash", vec![json!(numbers)]).await?;
+        let unexpected =
+            |reason: &str| LayerOneError::Unexpected { method: "chain_getHeader".into(), reason: reason.into() };
+        if hashes.len() != numbers.len() {
+            return Err(unexpected("not as many hashes as were asked for"));
+        }
+        let mut headers = Vec::with_capacity(hashes.len());
+        for hashes in hashes.chunks(HEADERS_PER_REQUEST) {
+            let answers: Vec<Header> = self.batch("chain_getHeader", hashes.iter().map(|hash| json!(hash))).await?;
+            for (hash, header) in hashes.iter().zip(answers) {
+                if header.hash() != *hash {
+                    return Err(unexpected("a header of another hash"));
+                }
+                headers.push((*hash, header));
+            }
+        }
+        Ok(headers)
+    }
+
+    /// The GRANDPA justifications that the node has stored for blocks.
+    pub async fn justifications(&self, blocks: &[H256]) -> Result<Vec<Option<Vec<u8>>>, LayerOneError> {
+        let answers: Vec<Value> = self.batch("chain_getBlock", blocks.iter().map(|hash| json!(hash))).await?;
+        Ok(answers.iter().map(stored_justification).collect())
+    }
+
+    /// The last justification of the authority set that finalized a block.
+    pub async fn prove_finality(&self, number: BlockNumber) -> Result<Option<FinalityProof>, LayerOneError> {
+        let method = "grandpa_proveFinality";
+        let proof: Option<Bytes> = self.request(method, vec![json!(number)]).await?;
+        proof.map(|proof| decode(method, &proof)).transpose()
+    }
+
+    pub async fn read_proof(&self, keys: &[Vec<u8>], at: H256) -> Result<Vec<Vec<u8>>, LayerOneError> {
+        #[derive(Deserialize)]
+        struct ReadProof {
+            proof: Vec<Bytes>,
+        }
+        let keys: Vec<_> = keys.iter().map(|key| hex_text(key)).collect();
+        let answer: ReadProof = self.request("state_getReadProof", vec![json!(keys), json!(at)]).await?;
+        Ok(answer.proof.into_iter().map(|node| node.0).collect())
+    }
+
+    /// A value in the state of a block, or of the best one.
+    pub async fn storage(&self, key: &[u8], at: Option<H256>) -> Result<Option<Vec<u8>>, LayerOneError> {
+        let value: Option<Bytes> = self.request("state_getStorage", vec![json!(hex_text(key)), json!(at)]).await?;
+        Ok(value.map(|value| value.0))
+    }
+
+    /// Calls a runtime API without arguments.
+    pub async fn state_call<R: Decode>(&self, api: &str, at: H256) -> Result<R, LayerOneError> {
+        let answer: Bytes = self.request("state_call", vec![json!(api), json!("0x"), json!(at)]).await?;
+        decode(api, &answer)
+    }
+
+    /// Puts an extrinsic into the node's pool; one that is there already counts as put.
+    pub async fn submit(&self, extrinsic: &[u8]) -> Result<(), LayerOneError> {
+        let result = self.request::<H256>("author_submitExtrinsic", vec![json!(hex_text(extrinsic))]).await;
+        match result {
+            Err(LayerOneError::Refused { code: ALREADY_IMPORTED, .. }) => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// Justifications as they come about; each is also the sign that there is something to fetch.
+    pub async fn subscribe_justifications(&self) -> Result<Subscription<Bytes>, LayerOneError> {
+        self.subscribe("grandpa_subscribeJustifications", "grandpa_unsubscribeJustifications").await
+    }
+
+    pub async fn subscribe_runtime_version(&self) -> Result<Subscription<RuntimeVersion>, LayerOneError> {
+        self.subscribe("state_subscribeRuntimeVersion", "state_unsubscribeRuntimeVersion").await
+    }
+
+    async fn subscribe<T: DeserializeOwned>(&self, method: &str, end: &str) -> Result<Subscription<T>, LayerOneError> {
+        let no_arguments = Vec::<Value>::new();
+        let client = self.client().await?;
+        client.subscribe(method, no_arguments, end).await.map_err(|error| described(method, error))
+    }
+
+    async fn request<R: DeserializeOwned>(&self, method: &str, arguments: Vec<Value>) -> Result<R, LayerOneError> {
+        let client = self.client().await?;
+        client.request(method, arguments).await.map_err(|error| described(method, error))
+    }
+
+    /// One request per argument, all or nothing.
+    async fn batch<R: DeserializeOwned + Clone + core::fmt::Debug + 'static>(
+        &self,
+        method: &str,
+        arguments: impl Iterator<Item = Value>,
+    ) -> Result<Vec<R>, LayerOneError> {
+        let unexpected = |reason: String| LayerOneError::Unexpected { method: method.into(), reason };
+        let mut requests = BatchRequestBuilder::new();
+        for argument in arguments {
+            requests.insert(method, vec![argument]).map_err(|error| unexpected(error.to_string()))?;
+        }
+        let count = requests.iter().count();
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let client = self.client().await?;
+        let answers = client.batch_request::<R>(requests).await.map_err(|error| described(method, error))?;
+        let mut values = Vec::with_capacity(count);
+        for answer in answers {
+            values.push(answer.map_err(|error| described(method, Error::Call(error.into_owned())))?);
+        }
+        if values.len() == count { Ok(values) } else { Err(unexpected("not all requests were answered".into())) }
+    }
+
+    /// The connection, made anew if it is lost. Waits for the time of the next attempt, so whoever repeats
+    /// requests need not.
+    async fn client(&self) -> Result<Arc<WsClient>, LayerOneError> {
+        let mut connection = self.connection.lock().await;
+        if let Some(client) = connection.client.as_ref().filter(|client| client.is_connected()) {
+            return Ok(client.clone());
+        }
+        connection.client = None;
+        tokio::time::sleep_until(connection.next_attempt).await;
+        match self.connect().await {
+            Ok(client) => {
+                let client = Arc::new(client);
+                *connection = Connection { client: Some(client.clone()), failures: 0, next_attempt: Instant::now() };
+                self.connects.fetch_add(1, Ordering::Relaxed);
+                Ok(client)
+            }
+            Err(error) => {
+                let pause = FIRST_PAUSE.saturating_mul(1 << connection.failures.min(16)).min(LONGEST_PAUSE);
+                connection.failures = connection.failures.saturating_add(1);
+                connection.next_attempt = Instant::now() + pause;
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<WsClient, LayerOneError> {
+        let client = WsClientBuilder::default()
+            .connection_timeout(CONNECT_TIMEOUT)
+            .request_timeout(REQUEST_TIMEOUT)
+            .max_response_size(MAX_RESPONSE)
+            .enable_ws_ping(PingConfig::new())
+            .build(&self.url)
+            .await
+            .map_err(|error| LayerOneError::Unreachable { url: self.url.clone(), reason: error.to_string() })?;
+        if let Some(expected) = self.genesis.get() {
+            let method = "chain_getBlockHash";
+            let found = client.request(method, vec![0]).await.map_err(|error| described(method, error))?;
+            check_genesis(*expected, found)?;
+        }
+        Ok(client)
+    }
+}
+
+fn check_genesis(expected: H256, found: H256) -> Result<(), LayerOneError> {
+    if found == expected { Ok(()) } else { Err(LayerOneError::OtherChain { expected, found }) }
+}
+
+/// Repeats what failed for want of a connection until `patience` ends; then the last error.
+pub async fn persist<T, F>(patience: Duration, mut attempt: impl FnMut() -> F) -> Result<T, LayerOneError>
+where
+    F: Future<Output = Result<T, LayerOneError>>,
+{
+    let deadline = Instant::now() + patience;
+    let mut last = LayerOneError::Timeout { method: "connect".into() };
+    loop {
+        match tokio::time::timeout_at(deadline, attempt()).await {
+            Ok(Err(error)) if error.is_connection() => last = error,
+            Ok(result) => return result,
+            Err(_) => return Err(last),
+        }
+        // A connection may break as soon as it is made: that must not become a busy loop.
+        tokio::time::sleep(FIRST_PAUSE).await;
+    }
+}
+
+/// `0x` hex.
+pub fn hex_text(bytes: &[u8]) -> String {
+    format!("0x{}", hex::encode(bytes))
+}
+
+fn decode<R: Decode>(method: &str, mut bytes: &[u8]) -> Result<R, LayerOneError> {
+    R::decode_all(&mut bytes)
+        .map_err(|error| LayerOneError::Unexpected { method: method.into(), reason: error.to_string() })
+}
+
+fn described(method: &str, error: Error) -> LayerOneError {
+    let method = method.to_owned();
+    match error {
+        Error::Call(error) => {
+            let detail = error.data().map(|detail| format!(": {}", detail.get())).unwrap_or_default();
+            LayerOneError::Refused { method, code: error.code(), message: format!("{}{detail}", error.message()) }
+        }
+        Error::RequestTimeout => LayerOneError::Timeout { method },
+        Error::Transport(_) | Error::RestartNeeded(_) => LayerOneError::Lost(error.to_string()),
+        other => LayerOneError::Unexpected { method, reason: other.to_string() },
+    }
+}
+
+/// GRANDPA's entry in the justifications of a `chain_getBlock` answer: pairs of engine id and bytes.
+fn stored_justification(block: &Value) -> Option<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Justification([u8; 4], Vec<u8>);
+    let all = Vec::<Justification>::deserialize(block.get("justifications")?).ok()?;
+    all.into_iter().find(|justification| justification.0 == GRANDPA_ENGINE_ID).map(|justification| justification.1)
+}
+
+/// GRANDPA's name in digests and justifications.
+pub const GRANDPA_ENGINE_ID: [u8; 4] = *b"FRNK";
+
+/// The block is unknown or its state was pruned (sc-rpc-api).
+const UNKNOWN_STATE: i32 = 4003;
+/// The node's pool has the extrinsic (sc-rpc-api).
+const ALREADY_IMPORTED: i32 = 1013;
+const HEADERS_PER_REQUEST: usize = 128;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Bytes; a full block with its justification as JSON numbers fits.
+const MAX_RESPONSE: u32 = 64 * 1024 * 1024;

@@ -1,0 +1,45 @@
+//! The untrusted host of an enclave: starts and feeds it, relays its clients' bytes, talks to layer one, serves blocks,
+//! health and metrics. It sees no plaintext and holds no key; whatever it tells the enclave, the enclave verifies.
+
+mod blocks;
+mod cli;
+mod dev;
+mod enclave_process;
+mod error;
+mod finality;
+mod http;
+mod layer_one;
+mod relay;
+mod run;
+mod session;
+#[cfg(test)]
+mod testing;
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    let result = tokio::runtime::Runtime::new().map_err(error::WorkerError::Runtime).and_then(|runtime| {
+        runtime.block_on(async {
+            match &cli.command {
+                cli::Command::Run(options) => run::run(options).await,
+                cli::Command::MakeConfig(options) => dev::make_config(options).await,
+            }
+        })
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

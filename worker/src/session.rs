@@ -1,0 +1,256 @@
+//! The conversation with one running enclave, from its first message to its last.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use cloister_chain_primitives::{AccountId, H256, Hashing, Moment, ShardBirth, ShardId};
+use cloister_link::{Connections, LinkError, PROTOCOL, Receiver, Sender, StopReason, ToEnclave, ToHost};
+use sp_runtime::traits::Hash;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
+
+use crate::{
+    blocks::Blocks,
+    error::WorkerError,
+    finality::{Follower, Synced, follow_versions},
+    http::{Metrics, raise_to},
+    layer_one::{LayerOne, LayerOneError, RuntimeVersion, persist},
+};
+
+/// What the session fills and the servers read.
+#[derive(Debug)]
+pub struct Shared {
+    pub blocks: Blocks,
+    pub metrics: Metrics,
+    serving: AtomicBool,
+}
+
+impl Shared {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        let metrics = Metrics::new().expect("metrics have different names");
+        Self { blocks: Blocks::default(), metrics, serving: AtomicBool::new(false) }
+    }
+
+    pub fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+
+    pub fn set_serving(&self) {
+        self.serving.store(true, Ordering::Relaxed);
+        self.metrics.serving.set(1);
+    }
+}
+
+/// Who was started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    pub simulated: bool,
+    pub measurement: [u8; 32],
+    pub account: AccountId,
+    pub birth: ShardBirth,
+    pub shard: ShardId,
+}
+
+/// Starts the enclave and lets it introduce itself.
+pub async fn introduce<S: AsyncRead + AsyncWrite>(
+    sender: &Sender<ToEnclave>,
+    receiver: &mut Receiver<S, ToHost>,
+    config: Vec<u8>,
+    shard: Option<ShardId>,
+    version: RuntimeVersion,
+) -> Result<Identity, WorkerError> {
+    let RuntimeVersion { spec_version, transaction_version } = version;
+    let start = ToEnclave::Start { protocol: PROTOCOL, config, shard, spec_version, transaction_version };
+    sender.send(start).await.map_err(lost)?;
+    let first = tokio::time::timeout(INTRODUCTION, receiver.recv())
+        .await
+        .map_err(|_| WorkerError::EnclaveSilent { seconds: INTRODUCTION.as_secs() })?
+        .map_err(lost)?;
+    match first {
+        ToHost::Identity { protocol, .. } if protocol != PROTOCOL => Err(WorkerError::ProtocolVersion(protocol)),
+        ToHost::Identity { simulated, measurement, account, birth, shard, .. } => {
+            Ok(Identity { simulated, measurement, account, birth, shard })
+        }
+        ToHost::Stopped { reason } => Err(reason.into()),
+        _ => Err(WorkerError::UnexpectedMessage("something before its identity")),
+    }
+}
+
+/// An enclave that has introduced itself.
+#[derive(Debug)]
+pub struct Session<S> {
+    pub sender: Sender<ToEnclave>,
+    pub receiver: Receiver<S, ToHost>,
+    pub connections: Connections<ToEnclave>,
+    pub layer_one: Arc<LayerOne>,
+    pub version: RuntimeVersion,
+    pub slot: Duration,
+    pub shared: Arc<Shared>,
+}
+
+impl<S: AsyncRead + AsyncWrite> Session<S> {
+    /// Serves the enclave until it stops. `stop` asks it to; `serving` hears once that it serves; an error of
+    /// one of `services` ends the session too.
+    pub async fn run(
+        mut self,
+        mut services: JoinSet<Result<(), WorkerError>>,
+        stop: impl Future<Output = ()>,
+        mut serving: impl FnMut(&ShardId),
+    ) -> Result<(), WorkerError> {
+        let (synced, follow_synced) = watch::channel(None);
+        let mut feeds = JoinSet::new();
+        feeds.spawn(Follower::new(self.layer_one.clone()).run(self.sender.clone(), follow_synced));
+        let started = (self.version.spec_version, self.version.transaction_version);
+        feeds.spawn(follow_versions(self.layer_one.clone(), self.sender.clone(), started));
+        feeds.spawn(tick(self.sender.clone(), self.slot));
+        let mut answers = JoinSet::new();
+        let turns = Arc::new(Semaphore::new(PARALLEL_ANSWERS));
+        let mut deadline = None;
+        tokio::pin!(stop);
+        loop {
+            let message = tokio::select! {
+                message = self.receiver.recv() => message.map_err(lost)?,
+                () = &mut stop, if deadline.is_none() => {
+                    tracing::info!("asking the enclave to stop");
+                    deadline = Some(Instant::now() + STOP_PATIENCE);
+                    let sender = self.sender.clone();
+                    answers.spawn(async move {
+                        // If the link is gone the enclave is too.
+                        let _ = sender.send(ToEnclave::Stop).await;
+                    });
+                    continue;
+                }
+                () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    tracing::warn!("the enclave did not stop in time and is killed");
+                    return Ok(());
+                }
+                Some(service) = services.join_next() => {
+                    service.map_err(|error| WorkerError::Service(error.into()))??;
+                    continue;
+                }
+                Some(_) = answers.join_next() => continue,
+            };
+            match message {
+                ToHost::Identity { .. } => return Err(WorkerError::UnexpectedMessage("its identity a second time")),
+                ToHost::Synced { number, hash } => {
+                    self.shared.metrics.layer_one_finalized.set(number.into());
+                    synced.send_replace(Some(Synced { number, hash }));
+                }
+                ToHost::ProofQuestion { question, at, keys } => {
+                    self.shared.metrics.proof_questions_total.inc();
+                    let (layer_one, sender, turns) = (self.layer_one.clone(), self.sender.clone(), turns.clone());
+                    answers.spawn(async move {
+                        let _turn = turns.acquire().await;
+                        answer(&layer_one, &sender, question, at, &keys).await;
+                    });
+                }
+                ToHost::Submit { extrinsic } => {
+                    let (layer_one, sender, turns) = (self.layer_one.clone(), self.sender.clone(), turns.clone());
+                    let shared = self.shared.clone();
+                    answers.spawn(async move {
+                        let _turn = turns.acquire().await;
+                        submit(&layer_one, &sender, &shared.metrics, &extrinsic).await;
+                    });
+                }
+                ToHost::Serving { shard } => {
+                    self.shared.set_serving();
+                    serving(&shard);
+                }
+                ToHost::Block { number, hash, bytes, .. } => {
+                    self.shared.metrics.blocks_total.inc();
+                    self.shared.blocks.push(number, hash, bytes);
+                }
+                ToHost::ConnectionData { connection, bytes } => self.connections.data(connection, &bytes)?,
+                ToHost::ConnectionCredit { connection, bytes } => self.connections.credit(connection, bytes)?,
+                ToHost::ConnectionClosed { connection } => self.connections.closed(connection)?,
+                ToHost::Status { pool, block, accounts, state_bytes, inbox_consumed, rpc_requests, .. } => {
+                    let metrics = &self.shared.metrics;
+                    metrics.pool_calls.set(pool.into());
+                    metrics.block_number.set(gauge(block));
+                    metrics.accounts.set(gauge(accounts));
+                    metrics.state_bytes.set(gauge(state_bytes));
+                    metrics.inbox_consumed.set(gauge(inbox_consumed));
+                    metrics.connections.set(gauge(self.connections.count() as u64));
+                    raise_to(&metrics.rpc_requests_total, rpc_requests);
+                    raise_to(&metrics.layer_one_connects_total, self.layer_one.connects());
+                }
+                ToHost::Stopped { reason: StopReason::Requested } if deadline.is_some() => return Ok(()),
+                ToHost::Stopped { reason } => return Err(reason.into()),
+            }
+        }
+    }
+}
+
+async fn tick(enclave: Sender<ToEnclave>, slot: Duration) {
+    let mut slots = tokio::time::interval(slot);
+    slots.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        slots.tick().await;
+        if enclave.send(ToEnclave::Tick { unix_ms: now() }).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn answer(layer_one: &LayerOne, enclave: &Sender<ToEnclave>, question: u64, at: H256, keys: &[Vec<u8>]) {
+    let proof = persist(ANSWER_PATIENCE, || layer_one.read_proof(keys, at)).await.map_err(|error| error.to_string());
+    let sent = enclave.send(ToEnclave::ProofAnswer { question, proof }).await;
+    if let Err(LinkError::FrameTooLarge { length }) = sent {
+        let proof = Err(format!("the proof has {length} bytes"));
+        let _ = enclave.send(ToEnclave::ProofAnswer { question, proof }).await;
+    }
+}
+
+async fn submit(layer_one: &LayerOne, enclave: &Sender<ToEnclave>, metrics: &Metrics, extrinsic: &[u8]) {
+    match persist(ANSWER_PATIENCE, || layer_one.submit(extrinsic)).await {
+        Ok(()) => metrics.extrinsics_submitted_total.inc(),
+        Err(error) => {
+            metrics.extrinsics_failed_total.inc();
+            tracing::warn!(%error, "layer one did not take an extrinsic of the enclave");
+            let extrinsic_hash = Hashing::hash(extrinsic);
+            let reason = match error {
+                LayerOneError::Refused { message, .. } => message,
+                other => other.to_string(),
+            };
+            let _ = enclave.send(ToEnclave::SubmitFailed { extrinsic_hash, reason }).await;
+        }
+    }
+}
+
+fn lost(error: LinkError) -> WorkerError {
+    match error {
+        LinkError::Closed => WorkerError::EnclaveDied(None),
+        // A killed process may leave its end reset instead of closed.
+        LinkError::Io(_) => WorkerError::EnclaveDied(None),
+        error => WorkerError::Link(error),
+    }
+}
+
+fn now() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment::try_from(since.as_millis()).unwrap_or(Moment::MAX)
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// RSA-3072 keys take an enclave some seconds on a slow machine.
+const INTRODUCTION: Duration = Duration::from_secs(60);
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Below the 30 s after which the enclave asks again.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(25);
+const PARALLEL_ANSWERS: usize = 32;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! A layer-one node for tests: a chain that grows on demand, behind a real JSON-RPC server that can be lost.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use cloister_chain_primitives::{BlockNumber, H256, Header};
+use codec::{Compact, Encode};
+use jsonrpsee::{
+    RpcModule, SubscriptionMessage,
+    server::{Server, ServerHandle},
+    types::ErrorObjectOwned,
+};
+use serde_json::{Value, json};
+use sp_runtime::{Digest, DigestItem};
+use tokio::sync::broadcast;
+
+use crate::layer_one::{FinalityProof, GRANDPA_ENGINE_ID, RuntimeVersion, hex_text};
+
+pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const VERSION: RuntimeVersion = RuntimeVersion { spec_version: 100, transaction_version: 1 };
+
+/// What the node has and was asked.
+#[derive(Debug, Default)]
+pub struct State {
+    pub headers: Vec<Header>,
+    /// Blocks with a stored justification.
+    pub justified: std::collections::BTreeSet<BlockNumber>,
+    pub finalized: BlockNumber,
+    pub submitted: Vec<Vec<u8>>,
+    pub refuse_extrinsics: bool,
+    /// Whether only the newest finalized block's state is left.
+    pub pruned: bool,
+    pub storage: std::collections::HashMap<Vec<u8>, Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct FakeNode {
+    pub state: Arc<Mutex<State>>,
+    justifications: broadcast::Sender<Vec<u8>>,
+    versions: broadcast::Sender<u32>,
+}
+
+impl FakeNode {
+    /// With block 0 only.
+    pub fn new() -> Self {
+        let node = Self {
+            state: Arc::default(),
+            justifications: broadcast::channel(4096).0,
+            versions: broadcast::channel(16).0,
+        };
+        node.push(Digest::default());
+        node
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn push(&self, digest: Digest) {
+        let mut state = self.state();
+        let parent_hash = state.headers.last().map(Header::hash).unwrap_or_default();
+        let number = state.headers.len() as u32;
+        let root = H256::repeat_byte(number as u8);
+        state.headers.push(Header { parent_hash, number, state_root: root, extrinsics_root: root, digest });
+    }
+
+    /// Adds blocks without special digests.
+    pub fn grow(&self, count: usize) {
+        (0..count).for_each(|_| self.push(Digest::default()));
+    }
+
+    /// Adds a block that announces a change of authorities.
+    pub fn announce_change(&self, delay: BlockNumber) {
+        let log = (1u8, vec![([7u8; 32], 1u64)], delay).encode();
+        self.push(Digest { logs: vec![DigestItem::Consensus(GRANDPA_ENGINE_ID, log)] });
+    }
+
+    /// Finalizes up to a block, storing a justification for it alone.
+    pub fn finalize(&self, number: BlockNumber) {
+        let justification = {
+            let mut state = self.state();
+            state.finalized = number;
+            state.justified.insert(number);
+            justification(&state.headers[number as usize])
+        };
+        let _ = self.justifications.send(justification);
+    }
+
+    pub fn hash(&self, number: BlockNumber) -> H256 {
+        self.state().headers[number as usize].hash()
+    }
+
+    pub fn upgrade(&self, spec_version: u32) {
+        let _ = self.versions.send(spec_version);
+    }
+
+    /// Serves until the handle is stopped or dropped.
+    pub async fn serve(&self, address: &str) -> (SocketAddr, ServerHandle) {
+        let server = Server::builder().build(address).await.unwrap();
+        let address = server.local_addr().unwrap();
+        (address, server.start(self.module()))
+    }
+
+    fn module(&self) -> RpcModule<Self> {
+        let mut module = RpcModule::new(self.clone());
+        let mut method = |name: &'static str, answer: fn(&mut State, Vec<Value>) -> Result<Value, ErrorObjectOwned>| {
+            module
+                .register_method(name, move |params, node, _| {
+                    let mut state = node.state();
+                    answer(&mut state, params.parse().unwrap_or_default())
+                })
+                .unwrap();
+        };
+        method("chain_getBlockHash", |state, params| {
+            let hash = |number: &Value| state.headers.get(number.as_u64().unwrap() as usize).map(Header::hash);
+            Ok(match &params[0] {
+                Value::Array(numbers) => json!(numbers.iter().map(hash).collect::<Vec<_>>()),
+                number => json!(hash(number)),
+            })
+        });
+        method("chain_getFinalizedHead", |state, _| Ok(json!(state.headers[state.finalized as usize].hash())));
+        method("chain_getHeader", |state, params| Ok(json!(find(state, &params[0]))));
+        method("chain_getBlock", |state, params| {
+            let header = find(state, &params[0]).unwrap();
+            let stored = state.justified.contains(&header.number);
+            let justifications = stored.then(|| [(GRANDPA_ENGINE_ID, justification(&header))]);
+            Ok(json!({ "block": { "header": header, "extrinsics": [] }, "justifications": justifications }))
+        });
+        method("grandpa_proveFinality", |state, _| {
+            let header = &state.headers[state.finalized as usize];
+            let (block, justification) = (header.hash(), justification(header));
+            let proof = FinalityProof { block, justification, unknown_headers: vec![] };
+            Ok(json!(hex_text(&proof.encode())))
+        });
+        method("state_getRuntimeVersion", |_, _| Ok(version(VERSION.spec_version)));
+        method("state_call", |state, params| {
+            if state.pruned && params[2] != json!(state.headers[state.finalized as usize].hash()) {
+                return Err(ErrorObjectOwned::owned(4003, "State already discarded", None::<()>));
+            }
+            Ok(json!(hex_text(&match params[0].as_str().unwrap() {
+                "GrandpaApi_current_set_id" => 5u64.encode(),
+                _ => vec![([3u8; 32], 1u64)].encode(),
+            })))
+        });
+        method("state_getReadProof", |_, params| Ok(json!({ "at": params[1], "proof": params[0] })));
+        method("state_getStorage", |state, params| {
+            let key = hex::decode(&params[0].as_str().unwrap()[2..]).unwrap();
+            Ok(json!(state.storage.get(&key).map(|value| hex_text(value))))
+        });
+        method("author_submitExtrinsic", |state, params| {
+            if state.refuse_extrinsics {
+                return Err(ErrorObjectOwned::owned(1010, "Invalid Transaction", Some("payment")));
+            }
+            state.submitted.push(hex::decode(&params[0].as_str().unwrap()[2..]).unwrap());
+            Ok(json!(H256::zero()))
+        });
+        let (subscribe, notify, unsubscribe) =
+            ("grandpa_subscribeJustifications", "grandpa_justifications", "grandpa_unsubscribeJustifications");
+        module
+            .register_subscription(subscribe, notify, unsubscribe, |_, pending, node, _| async move {
+                let mut justifications = node.justifications.subscribe();
+                let sink = pending.accept().await?;
+                while let Ok(justification) = justifications.recv().await {
+                    sink.send(SubscriptionMessage::from_json(&hex_text(&justification))?).await?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        let (subscribe, notify, unsubscribe) =
+            ("state_subscribeRuntimeVersion", "state_runtimeVersion", "state_unsubscribeRuntimeVersion");
+        module
+            .register_subscription(subscribe, notify, unsubscribe, |_, pending, node, _| async move {
+                let mut versions = node.versions.subscribe();
+                let sink = pending.accept().await?;
+                sink.send(SubscriptionMessage::from_json(&version(VERSION.spec_version))?).await?;
+                while let Ok(spec_version) = versions.recv().await {
+                    sink.send(SubscriptionMessage::from_json(&version(spec_version))?).await?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        module
+    }
+}
+
+/// Enough of a justification for a host, which does not verify it.
+pub fn justification(header: &Header) -> Vec<u8> {
+    (1u64, header.hash(), header.number, Compact(0u32)).encode()
+}
+
+fn version(spec_version: u32) -> Value {
+    json!({ "specName": "cloister", "specVersion": spec_version, "transactionVersion": VERSION.transaction_version })
+}
+
+fn find(state: &State, hash: &Value) -> Option<Header> {
+    let hash: H256 = serde_json::from_value(hash.clone()).unwrap();
+    state.headers.iter().find(|header| header.hash() == hash).cloned()
+}
