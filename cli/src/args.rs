@@ -1,0 +1,314 @@
+//! The command line.
+
+use std::{path::PathBuf, str::FromStr};
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use cloister_client::{Balance, H256, Scheme, ShardId, Wait};
+
+use crate::amount;
+
+/// Public and confidential accounts of Cloister.
+#[derive(Parser, Debug)]
+#[command(name = "cloister", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args, Debug)]
+pub struct Global {
+    /// Your own node of layer one: what it says is finalized is believed
+    #[arg(
+        long,
+        global = true,
+        env = "CLOISTER_NODE_URL",
+        default_value = "ws://127.0.0.1:9944",
+        value_name = "URL",
+        value_parser = parse_node_url
+    )]
+    pub node_url: String,
+    /// A worker's trusted port; its TLS key must be the one that layer one records
+    #[arg(
+        long,
+        global = true,
+        env = "CLOISTER_WORKER_URL",
+        default_value = "wss://127.0.0.1:2000",
+        value_name = "URL"
+    )]
+    pub worker_url: String,
+    /// Print one JSON object on standard output, errors too
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Directory of your keys [default: cloister/keystore in XDG_DATA_HOME or ~/.local/share]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub keystore: Option<PathBuf>,
+    /// File with the secret that an account named `-` means
+    #[arg(long, global = true, value_name = "FILE")]
+    pub suri_file: Option<PathBuf>,
+    /// Kind of key that a secret stands for
+    #[arg(long, global = true, value_enum, default_value = "sr25519")]
+    pub scheme: SchemeName,
+    /// Log to standard error; twice for more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Show an account of layer one
+    Balance {
+        /// SS58, 0x and public key, //Alice, or - for a secret
+        account: String,
+    },
+    /// Pay on layer one, publicly
+    Transfer {
+        /// Who pays
+        from: String,
+        /// Who is paid
+        to: String,
+        /// Like 1000, 0.5, 300UNIT or 123planck
+        #[arg(value_parser = amount::parse)]
+        amount: Balance,
+        /// How long to wait
+        #[arg(long, value_enum, default_value = "in-block")]
+        wait: WaitFor,
+    },
+    /// Sign a call of layer one that is encoded already, and submit it
+    ///
+    /// For calls that have no command of their own, like the birth of a shard that a worker prints for root.
+    SubmitCall {
+        /// Who signs
+        from: String,
+        /// The SCALE-encoded call in hex; you vouch for it with your signature
+        #[arg(value_parser = parse_call)]
+        call: EncodedCall,
+        /// How long to wait
+        #[arg(long, value_enum, default_value = "in-block")]
+        wait: WaitFor,
+    },
+    /// Make a key and keep it in the keystore
+    NewAccount {
+        /// Also print the secret phrase
+        #[arg(long)]
+        show_phrase: bool,
+    },
+    /// List the keys in the keystore and the development accounts
+    ListAccounts,
+    /// Move money from layer one into a confidential account; the amount is public, the beneficiary is not
+    ShieldFunds {
+        /// Who pays on layer one
+        from: String,
+        /// Who is credited on the shard
+        to: String,
+        /// Like 1000, 0.5, 300UNIT or 123planck
+        #[arg(value_parser = amount::parse)]
+        amount: Balance,
+        #[command(flatten)]
+        selection: SelectionArgs,
+        /// How long to wait
+        #[arg(long, value_enum, default_value = "credited")]
+        wait: ShieldWaitFor,
+    },
+    /// Calls and queries of a shard, which only its enclave can read
+    Trusted {
+        #[command(flatten)]
+        selection: SelectionArgs,
+        /// Send the call straight to the enclave, not through layer one
+        #[arg(long, global = true)]
+        direct: bool,
+        #[command(subcommand)]
+        command: Trusted,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Trusted {
+    /// Pay on the shard, privately (needs --direct)
+    Transfer {
+        /// Who pays
+        from: String,
+        /// Who is paid
+        to: String,
+        /// Like 1000, 0.5, 300UNIT or 123planck
+        #[arg(value_parser = amount::parse)]
+        amount: Balance,
+    },
+    /// Show your confidential account
+    Balance {
+        /// Whose; its key must be at hand
+        account: String,
+    },
+    /// Show the next nonce of your confidential account
+    Nonce {
+        /// Whose; its key must be at hand
+        account: String,
+    },
+    /// Show the shard that the worker serves, as layer one records it
+    GetShard,
+}
+
+#[derive(Args, Debug)]
+pub struct SelectionArgs {
+    /// The shard, in 0x hex or base58; otherwise the one that the worker serves
+    #[arg(long, global = true, value_parser = parse_shard)]
+    pub shard: Option<ShardId>,
+    /// Refuse shards whose enclaves have another fingerprint
+    #[arg(long, global = true, value_name = "HEX")]
+    pub mrenclave: Option<H256>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum SchemeName {
+    Sr25519,
+    Ed25519,
+}
+
+impl From<SchemeName> for Scheme {
+    fn from(name: SchemeName) -> Self {
+        match name {
+            SchemeName::Sr25519 => Self::Sr25519,
+            SchemeName::Ed25519 => Self::Ed25519,
+        }
+    }
+}
+
+impl SchemeName {
+    /// As it is written.
+    pub fn name(scheme: Scheme) -> &'static str {
+        match scheme {
+            Scheme::Sr25519 => "sr25519",
+            Scheme::Ed25519 => "ed25519",
+            Scheme::Ecdsa => "ecdsa",
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum WaitFor {
+    /// Until the node has it
+    Submitted,
+    /// Until it is in a block
+    InBlock,
+    /// Until its block is final
+    Finalized,
+}
+
+impl From<WaitFor> for Wait {
+    fn from(wait: WaitFor) -> Self {
+        match wait {
+            WaitFor::Submitted => Self::Submitted,
+            WaitFor::InBlock => Self::InBlock,
+            WaitFor::Finalized => Self::Finalized,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ShieldWaitFor {
+    /// Until the node has it
+    Submitted,
+    /// Until it is in a block
+    InBlock,
+    /// Until its block is final
+    Finalized,
+    /// Until the shard has credited it
+    Credited,
+}
+
+impl ShieldWaitFor {
+    /// What layer one must have done by then.
+    pub fn on_layer_one(self) -> Wait {
+        match self {
+            Self::Submitted => Wait::Submitted,
+            Self::InBlock => Wait::InBlock,
+            Self::Finalized | Self::Credited => Wait::Finalized,
+        }
+    }
+}
+
+fn parse_node_url(text: &str) -> Result<String, &'static str> {
+    let rest = text.strip_prefix("ws://").or_else(|| text.strip_prefix("wss://"));
+    match rest.is_some_and(|rest| !rest.is_empty()) {
+        true => Ok(text.into()),
+        false => Err("a node's address is like ws://host:port or wss://host:port"),
+    }
+}
+
+/// A SCALE-encoded call.
+#[derive(Clone, Debug)]
+pub struct EncodedCall(pub Vec<u8>);
+
+fn parse_call(text: &str) -> Result<EncodedCall, String> {
+    let bytes = hex::decode(text.strip_prefix("0x").unwrap_or(text)).map_err(|error| error.to_string())?;
+    match bytes.len() {
+        // Pallet and call index at least.
+        0 | 1 => Err("a call has two bytes at least".into()),
+        _ => Ok(EncodedCall(bytes)),
+    }
+}
+
+fn parse_shard(text: &str) -> Result<ShardId, String> {
+    if text.starts_with("0x") {
+        return H256::from_str(text).map(ShardId).map_err(|_| "a shard in hex is 0x and 64 digits".into());
+    }
+    let bytes = bs58::decode(text).into_vec().ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.map(|bytes| ShardId(H256(bytes))).ok_or_else(|| "a shard is 32 bytes in 0x hex or base58".into())
+}
+
+const AFTER_HELP: &str = "\
+Accounts: an SS58 address or 0x and a public key (keys for signing come from the keystore); a development account like
+//Alice; or - for a secret phrase that is read from --suri-file, from CLOISTER_SURI or from standard input.
+
+Amounts: decimal UNIT like 1000, 0.5 or 300UNIT, or planck like 123planck (1 UNIT = 10^12 planck). In JSON, amounts are
+planck in decimal strings.
+
+Exit codes:
+  0  done
+  1  could not run: no connection, no answer in time, an answer that cannot be believed, no access to a file
+  2  wrong usage or input
+  3  refused by the chain or the shard
+
+Variables: CLOISTER_NODE_URL, CLOISTER_WORKER_URL, CLOISTER_SURI, XDG_DATA_HOME.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_shard_is_written_in_hex_or_base58() {
+        let shard = ShardId(H256::repeat_byte(7));
+        assert_eq!(parse_shard(&format!("0x{}", "07".repeat(32))), Ok(shard));
+        assert_eq!(parse_shard(&bs58::encode([7; 32]).into_string()), Ok(shard));
+        for wrong in ["0x07", "", "0OIl", &bs58::encode([7; 31]).into_string()] {
+            assert!(parse_shard(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_node_speaks_websocket() {
+        for url in ["ws://127.0.0.1:9944", "wss://node.example"] {
+            assert_eq!(parse_node_url(url).as_deref(), Ok(url));
+        }
+        for wrong in ["", "ws://", "http://127.0.0.1:9944", "127.0.0.1:9944"] {
+            assert!(parse_node_url(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn options_may_stand_behind_the_command() {
+        let cli =
+            Cli::try_parse_from(["cloister", "trusted", "transfer", "//Alice", "//Bob", "1", "--direct", "--json"]);
+        let cli = cli.unwrap();
+        assert!(cli.global.json);
+        assert!(matches!(cli.command, Command::Trusted { direct: true, command: Trusted::Transfer { .. }, .. }));
+    }
+}

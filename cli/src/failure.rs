@@ -1,0 +1,127 @@
+//! What ends a command early: the message, the hint and the exit code.
+
+use std::fmt::Write;
+
+use cloister_client::{layer_one, shard, worker};
+
+/// Exit code of what did not get as far as an answer.
+pub const COULD_NOT_RUN: u8 = 1;
+/// Exit code of wrong usage, as clap has it.
+pub const USAGE: u8 = 2;
+/// Exit code of a no from chain or shard.
+pub const REFUSED: u8 = 3;
+
+/// Why a command ended without success.
+#[derive(Debug)]
+pub struct Failure {
+    /// The process's exit code.
+    pub code: u8,
+    /// With its causes.
+    pub error: anyhow::Error,
+    /// What to try.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// The user asked for something that cannot be.
+    pub fn usage(message: impl std::fmt::Display) -> Self {
+        Self { code: USAGE, error: anyhow::anyhow!("{message}"), hint: None }
+    }
+
+    /// Something around the program did not work.
+    pub fn could_not_run(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: COULD_NOT_RUN, error: error.into(), hint: None }
+    }
+
+    /// With advice.
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The error and its causes in one line. A cause that the message before it already contains is left out.
+    pub fn message(&self) -> String {
+        let mut line = String::new();
+        for cause in self.error.chain() {
+            let text = cause.to_string();
+            if !line.contains(&text) {
+                let separator = if line.is_empty() { "" } else { ": " };
+                let _ = write!(line, "{separator}{text}");
+            }
+        }
+        line.replace('\n', " ")
+    }
+}
+
+impl From<layer_one::Error> for Failure {
+    fn from(error: layer_one::Error) -> Self {
+        let code = if error.is_refusal() { REFUSED } else { COULD_NOT_RUN };
+        let hint = layer_one_hint(&error);
+        Self { code, error: error.into(), hint }
+    }
+}
+
+impl From<shard::Error> for Failure {
+    fn from(error: shard::Error) -> Self {
+        let code = match &error {
+            shard::Error::WrongSigner { .. } | shard::Error::Worker(worker::Error::InvalidUrl { .. }) => USAGE,
+            error if error.is_refusal() => REFUSED,
+            _ => COULD_NOT_RUN,
+        };
+        let hint = match &error {
+            shard::Error::LayerOne(error) => layer_one_hint(error),
+            shard::Error::Worker(error) => worker_hint(error),
+            shard::Error::NoShard { mrenclave: Some(_) } => {
+                Some("`cloister trusted get-shard` without --mrenclave shows what the worker runs".into())
+            }
+            shard::Error::NoShard { mrenclave: None } | shard::Error::UnknownShard(_) => {
+                Some("`cloister-worker run --dev` bears a shard; it counts once its block is finalized".into())
+            }
+            shard::Error::StaleAnswer { .. } => Some("does the worker still follow layer one?".into()),
+            shard::Error::OtherChain { .. } => Some("do node and worker belong to the same chain?".into()),
+            _ => None,
+        };
+        Self { code, error: error.into(), hint }
+    }
+}
+
+impl From<worker::Error> for Failure {
+    fn from(error: worker::Error) -> Self {
+        shard::Error::from(error).into()
+    }
+}
+
+fn layer_one_hint(error: &layer_one::Error) -> Option<String> {
+    match error {
+        layer_one::Error::Unreachable { url, .. } => {
+            Some(format!("is the node running at {url}? --node-url or CLOISTER_NODE_URL names another one"))
+        }
+        layer_one::Error::Refused(reason) if reason.contains("pay some fees") => {
+            Some("the sender needs some UNIT on layer one".into())
+        }
+        layer_one::Error::ExtrinsicFailed { failure, .. }
+            if ["arithmetic.Underflow", "token.FundsUnavailable"].contains(&failure.name.as_str()) =>
+        {
+            Some("the sender has too little on layer one".into())
+        }
+        _ => None,
+    }
+}
+
+fn worker_hint(error: &worker::Error) -> Option<String> {
+    match error {
+        worker::Error::Unreachable { url, .. } => {
+            Some(format!("is the worker running at {url}? --worker-url or CLOISTER_WORKER_URL names another one"))
+        }
+        worker::Error::Tls { .. } | worker::Error::WebSocket { .. } => {
+            Some("is that the worker's trusted port, 2000 by default?".into())
+        }
+        worker::Error::WrongTlsKey { .. } => Some(
+            "an enclave that was restarted has new keys and serves a new shard; if it was not, do not trust it".into(),
+        ),
+        worker::Error::Refused(reason) if reason.contains("does not exist") => {
+            Some("`cloister shield-funds` brings money to the shard".into())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,133 @@
+//! `cloister`: public and confidential accounts from the command line.
+//!
+//! Trusts the user's own node and keystore. Secrets never come from the command line without a warning, and are never
+//! printed unless asked for.
+
+mod accounts;
+mod amount;
+mod args;
+mod failure;
+mod keystore;
+mod output;
+mod public;
+mod trusted;
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::Parser;
+use cloister_client::Selection;
+use tracing_subscriber::EnvFilter;
+
+use accounts::Accounts;
+use args::{Cli, Command, Global, SelectionArgs, Trusted};
+use failure::Failure;
+use keystore::Keystore;
+use output::Report;
+
+/// What every command works with.
+pub struct Session {
+    node_url: String,
+    worker_url: String,
+    accounts: Accounts,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return wrong_usage(&error),
+    };
+    let json = cli.global.json;
+    match run(cli) {
+        Ok(report) => {
+            report.print(json);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            output::print_failure(&failure, json);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Report, Failure> {
+    start_log(cli.global.verbose);
+    let scheme = cli.global.scheme;
+    let session = Session::new(cli.global)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(Failure::could_not_run)?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Balance { account } => public::balance(&session, &account).await,
+            Command::Transfer { from, to, amount, wait } => {
+                public::transfer(&session, &from, &to, amount, wait.into()).await
+            }
+            Command::SubmitCall { from, call, wait } => public::submit_call(&session, &from, call.0, wait.into()).await,
+            Command::NewAccount { show_phrase } => public::new_account(&session, scheme, show_phrase),
+            Command::ListAccounts => public::list_accounts(&session),
+            Command::ShieldFunds { from, to, amount, selection, wait } => {
+                public::shield_funds(&session, &from, &to, amount, &selection.into(), wait).await
+            }
+            Command::Trusted { selection, direct, command } => {
+                let selection = selection.into();
+                match command {
+                    Trusted::Transfer { from, to, amount } => {
+                        trusted::transfer(&session, &selection, direct, &from, &to, amount).await
+                    }
+                    Trusted::Balance { account } => trusted::balance(&session, &selection, &account).await,
+                    Trusted::Nonce { account } => trusted::nonce(&session, &selection, &account).await,
+                    Trusted::GetShard => trusted::get_shard(&session, &selection).await,
+                }
+            }
+        }
+    })
+}
+
+impl Session {
+    fn new(global: Global) -> Result<Self, Failure> {
+        let keystore = Keystore::open(global.keystore.as_deref()).map_err(Failure::could_not_run)?;
+        let accounts = Accounts { keystore, scheme: global.scheme.into(), suri_file: global.suri_file };
+        Ok(Self { node_url: global.node_url, worker_url: global.worker_url, accounts })
+    }
+}
+
+impl From<SelectionArgs> for Selection {
+    fn from(args: SelectionArgs) -> Self {
+        Self { shard: args.shard, mrenclave: args.mrenclave.map(|code| code.0) }
+    }
+}
+
+/// Help and version go where clap sends them. Wrong usage is one JSON object if `--json` is among the arguments, which
+/// clap could not read.
+fn wrong_usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        output::print_failure(&Failure::usage(usage_message(&error.to_string())), true);
+    } else {
+        // A reader that has closed the stream wants no help.
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE))
+}
+
+/// The first paragraph of clap's text, which may list the arguments that are missing, in one line.
+fn usage_message(text: &str) -> String {
+    let paragraph: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    paragraph.join(" ").trim_start_matches("error: ").to_string()
+}
+
+/// RUST_LOG says more exactly what `-v` says roughly.
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => "off",
+        1 => "cloister=info,cloister_client=debug",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}

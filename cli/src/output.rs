@@ -1,0 +1,76 @@
+//! What a command prints: one object for programs, or an aligned list for people.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value, json};
+
+use crate::failure::Failure;
+
+/// A command's result: rows of name, JSON value and text for people.
+#[derive(Default)]
+pub struct Report {
+    fields: Map<String, Value>,
+    rows: Vec<(&'static str, String)>,
+    lines: Vec<String>,
+}
+
+impl Report {
+    /// A field for both readers; the text is the JSON string's.
+    pub fn field(self, name: &'static str, value: impl ToString) -> Self {
+        let text = value.to_string();
+        self.field_as(name, text.clone(), text)
+    }
+
+    /// A field whose JSON differs from its text.
+    pub fn field_as(mut self, name: &'static str, value: impl Into<Value>, text: impl ToString) -> Self {
+        self.rows.push((name, text.to_string()));
+        self.hidden(name, value)
+    }
+
+    /// A field for programs only.
+    pub fn hidden(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.fields.insert(name.replace(' ', "_"), value.into());
+        self
+    }
+
+    /// A whole line for people only.
+    pub fn line(mut self, text: impl ToString) -> Self {
+        self.lines.push(text.to_string());
+        self
+    }
+
+    /// Prints to standard output.
+    pub fn print(self, json: bool) {
+        if json {
+            return print_line(&Value::Object(self.fields).to_string());
+        }
+        let width = self.rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        for (name, text) in self.rows {
+            print_line(&format!("{name:width$}  {text}"));
+        }
+        for line in self.lines {
+            print_line(&line);
+        }
+    }
+}
+
+/// Prints a failure: in JSON to standard output, for people to standard error.
+pub fn print_failure(failure: &Failure, json: bool) {
+    let message = failure.message();
+    if json {
+        let mut fields = json!({ "error": message, "code": failure.code });
+        if let Some(hint) = &failure.hint {
+            fields["hint"] = hint.as_str().into();
+        }
+        return print_line(&fields.to_string());
+    }
+    match &failure.hint {
+        Some(hint) => eprintln!("error: {message} ({hint})"),
+        None => eprintln!("error: {message}"),
+    }
+}
+
+/// A line to standard output. A reader that has closed it wants nothing more.
+pub fn print_line(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}

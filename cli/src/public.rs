@@ -1,0 +1,208 @@
+//! Commands on layer one and on the keystore.
+
+use std::time::Duration;
+
+use cloister_client::{
+    AccountId, Balance, LayerOne, Selection, Shard, ShardClient, Signer, Wait,
+    layer_one::{Progress, SubmittedExtrinsic},
+};
+use serde_json::{Value, json};
+use sp_core::{Pair, ed25519, sr25519};
+use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
+
+use crate::{
+    Session,
+    accounts::{DEVELOPMENT_NAMES, development_name},
+    amount,
+    args::{SchemeName, ShieldWaitFor},
+    failure::Failure,
+    output::Report,
+};
+
+/// `balance`
+pub async fn balance(session: &Session, account: &str) -> Result<Report, Failure> {
+    let account = session.accounts.address(account)?;
+    let layer_one = session.layer_one().await?;
+    let found = layer_one.account(&account).await?;
+    Ok(Report::default()
+        .field("account", &account)
+        .field_as("free", found.free.to_string(), amount::format(found.free))
+        .field_as("reserved", found.reserved.to_string(), amount::format(found.reserved))
+        .field_as("frozen", found.frozen.to_string(), amount::format(found.frozen))
+        .field_as("nonce", found.nonce, found.nonce))
+}
+
+/// `transfer`
+pub async fn transfer(session: &Session, from: &str, to: &str, amount: Balance, wait: Wait) -> Result<Report, Failure> {
+    let from = session.accounts.signer(from)?;
+    let to = session.accounts.address(to)?;
+    let layer_one = session.layer_one().await?;
+    let call = cloister_client::Call::transfer_allow_death(&to, amount);
+    let extrinsic = layer_one.submit_reporting(&call, &from, wait, show_progress).await?;
+    Ok(extrinsic_report(payment(&from, &to, amount), &extrinsic, wait))
+}
+
+/// `submit-call`
+pub async fn submit_call(session: &Session, from: &str, call: Vec<u8>, wait: Wait) -> Result<Report, Failure> {
+    let from = session.accounts.signer(from)?;
+    let layer_one = session.layer_one().await?;
+    let call = cloister_client::Call::encoded(call);
+    let extrinsic = layer_one.submit_reporting(&call, &from, wait, show_progress).await?;
+    Ok(extrinsic_report(Report::default().field("from", from.account()), &extrinsic, wait))
+}
+
+/// `new-account`
+pub fn new_account(session: &Session, scheme: SchemeName, show_phrase: bool) -> Result<Report, Failure> {
+    let (signer, phrase) = match scheme {
+        SchemeName::Sr25519 => {
+            let (pair, phrase, _) = sr25519::Pair::generate_with_phrase(None);
+            (Signer::from(pair), Zeroizing::new(phrase))
+        }
+        SchemeName::Ed25519 => {
+            let (pair, phrase, _) = ed25519::Pair::generate_with_phrase(None);
+            (Signer::from(pair), Zeroizing::new(phrase))
+        }
+    };
+    let file = session.accounts.keystore.store(&signer, &phrase).map_err(Failure::could_not_run)?;
+    eprintln!("key stored in {}", file.display());
+    let mut report = Report::default()
+        .hidden("account", signer.account().to_string())
+        .hidden("scheme", SchemeName::name(signer.scheme()))
+        .hidden("file", file.display().to_string())
+        .line(signer.account());
+    if show_phrase {
+        report = report.hidden("phrase", phrase.as_str()).line(phrase.as_str());
+    }
+    Ok(report)
+}
+
+/// `list-accounts`
+pub fn list_accounts(session: &Session) -> Result<Report, Failure> {
+    let mut accounts: Vec<(AccountId, &str, &str)> = Vec::new();
+    for key in session.accounts.keystore.list().map_err(Failure::could_not_run)? {
+        accounts.push((key.account, SchemeName::name(key.scheme), "keystore"));
+    }
+    for name in DEVELOPMENT_NAMES {
+        let signer = Signer::from_secret(Default::default(), name).map_err(Failure::could_not_run)?;
+        accounts.push((signer.account(), SchemeName::name(signer.scheme()), "development"));
+    }
+    let mut report = Report::default();
+    let mut listed: Vec<Value> = Vec::new();
+    for (account, scheme, source) in &accounts {
+        let name = development_name(account).unwrap_or_default();
+        listed.push(json!({
+            "account": account.to_string(),
+            "scheme": scheme,
+            "source": source,
+            "name": Some(name).filter(|name| !name.is_empty()),
+        }));
+        report = report.line(format!("{account:<48}  {scheme}  {source:<11}  {name}").trim_end());
+    }
+    Ok(report.hidden("accounts", listed))
+}
+
+/// `shield-funds`
+pub async fn shield_funds(
+    session: &Session,
+    from: &str,
+    to: &str,
+    amount: Balance,
+    selection: &Selection,
+    wait: ShieldWaitFor,
+) -> Result<Report, Failure> {
+    let from = session.accounts.signer(from)?;
+    let to = session.accounts.address(to)?;
+    let layer_one = session.layer_one().await?;
+    // Without a name for the shard the worker must show that it serves one: money sent to a dead shard is stuck.
+    let client = match (selection.shard, wait) {
+        (Some(_), ShieldWaitFor::Submitted | ShieldWaitFor::InBlock | ShieldWaitFor::Finalized) => None,
+        _ => Some(ShardClient::connect(&layer_one, &session.worker_url, selection).await?),
+    };
+    let shard = match (&client, selection.shard) {
+        (Some(client), _) => client.shard().clone(),
+        (None, Some(id)) => Shard::find(&layer_one, id).await?,
+        (None, None) => return Err(Failure::usage("no shard")),
+    };
+    shard.require(selection.mrenclave)?;
+
+    let set_aside_before = match &client {
+        Some(client) if wait == ShieldWaitFor::Credited => Some(client.inbox_status().await?.shields_set_aside),
+        _ => None,
+    };
+    let shielding = shard.shield(&layer_one, &from, &to, amount, wait.on_layer_one(), show_progress).await?;
+    let mut report = payment(&from, &to, amount).field("shard", format_args!("0x{}", hex::encode(shard.id)));
+    report = extrinsic_report(report, &shielding.extrinsic, wait.on_layer_one());
+    if let Some(number) = shielding.inbox_number {
+        report = report.field_as("inbox number", number, number);
+        if let (Some(client), Some(before)) = (&client, set_aside_before) {
+            await_credit(client, number, before).await?;
+            report = report.field_as("credited", true, "yes");
+        }
+    }
+    Ok(report)
+}
+
+/// Waits until the shard has consumed an inbox entry.
+async fn await_credit(client: &ShardClient, number: u64, set_aside_before: u64) -> Result<(), Failure> {
+    let deadline = Instant::now() + CREDIT_TIMEOUT;
+    loop {
+        let status = client.inbox_status().await?;
+        if status.consumed > number {
+            if status.shields_set_aside > set_aside_before {
+                let message = "the shard has set a shielding aside, and it may be this one";
+                return Err(Failure::could_not_run(anyhow::anyhow!(message))
+                    .with_hint("`cloister trusted balance` of the beneficiary tells"));
+            }
+            eprintln!("credited on the shard");
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let seconds = CREDIT_TIMEOUT.as_secs();
+            let message =
+                format!("the shielding is final on layer one, but not consumed by the shard after {seconds} s");
+            return Err(Failure::could_not_run(anyhow::anyhow!(message)).with_hint("does the worker follow layer one?"));
+        }
+        sleep(CREDIT_POLL).await;
+    }
+}
+
+fn payment(from: &Signer, to: &AccountId, planck: Balance) -> Report {
+    Report::default().field("from", from.account()).field("to", to).field_as(
+        "amount",
+        planck.to_string(),
+        amount::format(planck),
+    )
+}
+
+fn extrinsic_report(report: Report, extrinsic: &SubmittedExtrinsic, wait: Wait) -> Report {
+    let report = report.field("extrinsic", format_args!("{:?}", extrinsic.hash));
+    let Some(inclusion) = &extrinsic.inclusion else { return report.field("status", "submitted") };
+    let events = inclusion
+        .events
+        .iter()
+        .map(|event| json!({ "pallet": event.pallet, "name": event.name, "fields": event.fields }));
+    report
+        .field("status", if wait == Wait::Finalized { "finalized" } else { "in-block" })
+        .field("block hash", format_args!("{:?}", inclusion.block_hash))
+        .field_as("block number", inclusion.block_number, inclusion.block_number)
+        .hidden("events", events.collect::<Vec<_>>())
+}
+
+fn show_progress(progress: Progress) {
+    match progress {
+        Progress::Submitted { hash } => eprintln!("submitted {hash:?}"),
+        Progress::InBlock { number, hash } => eprintln!("in block #{number} {hash:?}"),
+        Progress::Finalized { number, hash } => eprintln!("finalized #{number} {hash:?}"),
+    }
+}
+
+impl Session {
+    /// Connects to the user's node.
+    pub async fn layer_one(&self) -> Result<LayerOne, Failure> {
+        Ok(LayerOne::connect(&self.node_url).await?)
+    }
+}
+
+const CREDIT_TIMEOUT: Duration = Duration::from_secs(60);
+const CREDIT_POLL: Duration = Duration::from_millis(300);

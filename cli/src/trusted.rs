@@ -1,0 +1,97 @@
+//! Commands on a shard.
+
+use cloister_client::{Balance, Selection, ShardClient};
+use cloister_wire::{TrustedGetter, TrustedOperationStatus};
+
+use crate::{Session, amount, failure::Failure, output::Report};
+
+/// `trusted transfer`
+pub async fn transfer(
+    session: &Session,
+    selection: &Selection,
+    direct: bool,
+    from: &str,
+    to: &str,
+    planck: Balance,
+) -> Result<Report, Failure> {
+    if !direct {
+        return Err(Failure::usage("a transfer through layer one's inbox is not executed by this version")
+            .with_hint("with --direct the call goes straight to the enclave"));
+    }
+    let from = session.accounts.signer(from)?;
+    let to = session.accounts.address(to)?;
+    let client = connect(session, selection).await?;
+    let mut operation = client.transfer(&from, &to, planck).await?;
+    eprintln!("submitted {:?}", operation.hash());
+    let block = operation
+        .in_block_reporting(|update| match update.status {
+            TrustedOperationStatus::Ready => eprintln!("ready"),
+            TrustedOperationStatus::Future => eprintln!("waits for calls with lower nonces"),
+            TrustedOperationStatus::InSidechainBlock(block) => eprintln!("in block {block:?} of the shard"),
+            _ => {}
+        })
+        .await?;
+    Ok(Report::default()
+        .field("from", from.account())
+        .field("to", to)
+        .field_as("amount", planck.to_string(), amount::format(planck))
+        .field("operation", format_args!("{:?}", operation.hash()))
+        .field("status", "in-sidechain-block")
+        .field("block hash", format_args!("{block:?}"))
+        .field("shard", format_args!("0x{}", hex::encode(client.shard().id))))
+}
+
+/// `trusted balance`
+pub async fn balance(session: &Session, selection: &Selection, account: &str) -> Result<Report, Failure> {
+    let owner = session.accounts.signer(account)?;
+    let client = connect(session, selection).await?;
+    let free = client.ask::<Balance>(&owner, TrustedGetter::FreeBalance(owner.account())).await?;
+    let reserved = client.reserved_balance(&owner).await?;
+    let planck = free.value.unwrap_or_default();
+    Ok(Report::default()
+        .field("account", owner.account())
+        .field_as("free", planck.to_string(), amount::format(planck))
+        .field_as("reserved", reserved.to_string(), amount::format(reserved))
+        .field_as("block number", free.block_number, free.block_number)
+        .field_as("layer one", free.layer_one_number, free.layer_one_number)
+        .field("shard", format_args!("0x{}", hex::encode(client.shard().id))))
+}
+
+/// `trusted nonce`
+pub async fn nonce(session: &Session, selection: &Selection, account: &str) -> Result<Report, Failure> {
+    let owner = session.accounts.signer(account)?;
+    let nonce = connect(session, selection).await?.nonce(&owner).await?;
+    Ok(Report::default().field("account", owner.account()).field_as("nonce", nonce, nonce))
+}
+
+/// `trusted get-shard`
+pub async fn get_shard(session: &Session, selection: &Selection) -> Result<Report, Failure> {
+    let client = connect(session, selection).await?;
+    let shard = client.shard();
+    let (birth, member) = (&shard.entry.birth, &shard.entry.birth.member);
+    let escrow_cap = birth.escrow_cap;
+    Ok(Report::default()
+        .field("shard", format_args!("0x{}", hex::encode(shard.id)))
+        .field("base58", bs58::encode(shard.id).into_string())
+        .field("mrenclave", format_args!("0x{}", hex::encode(birth.config.enclave_fingerprint)))
+        .field("enclave", &member.account)
+        .field("incarnation", format_args!("0x{}", hex::encode(member.incarnation_key)))
+        .field("tls key", format_args!("0x{}", hex::encode(member.tls_key_hash)))
+        .field_as("key epoch", birth.shielding_keys.epoch, birth.shielding_keys.epoch)
+        .field_as("born at", shard.entry.born_at, shard.entry.born_at)
+        .field_as(
+            "escrow cap",
+            escrow_cap.map(|planck| planck.to_string()),
+            escrow_cap.map_or("none".into(), amount::format),
+        )
+        .field_as(
+            "maintenance",
+            birth.config.maintenance_mode,
+            if birth.config.maintenance_mode { "yes" } else { "no" },
+        ))
+}
+
+async fn connect(session: &Session, selection: &Selection) -> Result<ShardClient, Failure> {
+    let layer_one = session.layer_one().await?;
+    Ok(ShardClient::connect(&layer_one, &session.worker_url, selection).await?)
+}

@@ -1,0 +1,306 @@
+//! Layer one through the JSON-RPC of a node that the user trusts.
+
+mod events;
+mod submission;
+
+use std::{sync::Arc, time::Duration};
+
+use cloister_chain_primitives::{
+    AccountId, BlockNumber, H256, Header, Nonce, ShardEntry, ShardId,
+    extrinsic::ChainVersion,
+    storage::{self, AccountInfo},
+};
+use codec::DecodeAll;
+use futures::future::try_join_all;
+use jsonrpsee::{
+    core::{
+        ClientError,
+        client::{ClientT, SubscriptionClientT},
+        traits::ToRpcParams,
+    },
+    ws_client::{WsClient, WsClientBuilder},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::sync::Mutex;
+
+use events::Metadata;
+
+pub use events::{DispatchFailure, Event};
+pub use submission::{Inclusion, Progress, SubmittedExtrinsic, Wait};
+
+/// A connection to a node. Clones share it.
+#[derive(Clone)]
+pub struct LayerOne {
+    client: Arc<WsClient>,
+    url: String,
+    genesis: H256,
+    metadata: Arc<Mutex<Option<VersionedMetadata>>>,
+}
+
+/// Metadata of the newest runtime seen, after its `spec_version`.
+type VersionedMetadata = (u32, Arc<Metadata>);
+
+/// What went wrong between this program, the node and the chain.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No connection.
+    #[error("cannot reach a node at {url}")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        #[source]
+        source: ClientError,
+    },
+    /// The connection broke, or the node refused a request.
+    #[error("the node did not answer {method}")]
+    Rpc {
+        /// What was asked.
+        method: &'static str,
+        /// Why there is no answer.
+        #[source]
+        source: ClientError,
+    },
+    /// The node's answer does not have the form that it must have.
+    #[error("the node's answer about {what} is malformed: {reason}")]
+    Malformed {
+        /// What was asked.
+        what: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The node knows no such block.
+    #[error("the node has no block {0}")]
+    UnknownBlock(String),
+    /// The transaction pool refused an extrinsic.
+    #[error("the chain refused the extrinsic: {0}")]
+    Refused(String),
+    /// An extrinsic left the pool without being in a block.
+    #[error("the extrinsic {hash:?} was given up: {status}")]
+    GivenUp {
+        /// The extrinsic.
+        hash: H256,
+        /// The pool's last word.
+        status: String,
+    },
+    /// An extrinsic is in a block and failed.
+    #[error("the extrinsic {hash:?} failed: {failure}")]
+    ExtrinsicFailed {
+        /// The extrinsic.
+        hash: H256,
+        /// The block.
+        block_hash: H256,
+        /// Why.
+        failure: DispatchFailure,
+    },
+    /// The awaited status did not come in time.
+    #[error("the extrinsic {hash:?} is not {wait} after {} s", .limit.as_secs())]
+    TimedOut {
+        /// The extrinsic.
+        hash: H256,
+        /// What was awaited.
+        wait: Wait,
+        /// How long.
+        limit: Duration,
+    },
+}
+
+impl Error {
+    /// Whether the chain said no, as opposed to not having been heard.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::GivenUp { .. } | Self::ExtrinsicFailed { .. })
+    }
+}
+
+impl LayerOne {
+    /// Connects to a node's `ws://` or `wss://` address.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        if url.starts_with("wss:") {
+            // Both of rustls' providers are in the dependency tree; without a choice it panics. An earlier choice stays.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        }
+        let client = WsClientBuilder::new()
+            .connection_timeout(CONNECTION_TIMEOUT)
+            .request_timeout(REQUEST_TIMEOUT)
+            .max_response_size(MAX_RESPONSE)
+            .build(url)
+            .await
+            .map_err(|source| Error::Unreachable { url: url.into(), source })?;
+        let mut layer_one =
+            Self { client: Arc::new(client), url: url.into(), genesis: H256::zero(), metadata: Arc::default() };
+        layer_one.genesis = layer_one.block_hash(0).await?;
+        Ok(layer_one)
+    }
+
+    /// The node's address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Hash of block 0.
+    pub fn genesis(&self) -> H256 {
+        self.genesis
+    }
+
+    /// What extrinsics must sign now.
+    pub async fn chain_version(&self) -> Result<ChainVersion, Error> {
+        let version: RuntimeVersion = self.request("state_getRuntimeVersion", NO_PARAMETERS).await?;
+        Ok(ChainVersion {
+            genesis: self.genesis,
+            spec_version: version.spec_version,
+            transaction_version: version.transaction_version,
+        })
+    }
+
+    /// Hash of the newest finalized block.
+    pub async fn finalized_hash(&self) -> Result<H256, Error> {
+        self.request("chain_getFinalizedHead", NO_PARAMETERS).await
+    }
+
+    /// Hash and header of the newest finalized block.
+    pub async fn finalized_head(&self) -> Result<(H256, Header), Error> {
+        let hash = self.finalized_hash().await?;
+        Ok((hash, self.header(hash).await?))
+    }
+
+    /// Height of the newest finalized block.
+    pub async fn finalized_number(&self) -> Result<BlockNumber, Error> {
+        Ok(self.finalized_head().await?.1.number)
+    }
+
+    /// Hash of the best block, which may still be replaced.
+    pub async fn best_hash(&self) -> Result<H256, Error> {
+        self.request("chain_getBlockHash", NO_PARAMETERS).await
+    }
+
+    /// Hash of the best chain's block at a height.
+    pub async fn block_hash(&self, number: BlockNumber) -> Result<H256, Error> {
+        let hash: Option<H256> = self.request("chain_getBlockHash", (number,)).await?;
+        hash.ok_or_else(|| Error::UnknownBlock(number.to_string()))
+    }
+
+    /// Header of a block.
+    pub async fn header(&self, hash: H256) -> Result<Header, Error> {
+        let header: Option<Header> = self.request("chain_getHeader", (hash,)).await?;
+        header.ok_or_else(|| Error::UnknownBlock(format!("{hash:?}")))
+    }
+
+    /// The value under a key of [`storage`], as a block left it.
+    pub async fn storage<T: DecodeAll>(&self, key: &[u8], at: H256) -> Result<Option<T>, Error> {
+        self.storage_bytes(key, at)
+            .await?
+            .map(|bytes| T::decode_all(&mut bytes.as_slice()).map_err(|error| malformed("storage", error)))
+            .transpose()
+    }
+
+    /// An account at the best block; of all zeros if it does not exist.
+    pub async fn account(&self, account: &AccountId) -> Result<AccountInfo, Error> {
+        self.account_at(account, self.best_hash().await?).await
+    }
+
+    /// An account as a block left it; of all zeros if it did not exist.
+    pub async fn account_at(&self, account: &AccountId, at: H256) -> Result<AccountInfo, Error> {
+        Ok(self.storage(&storage::account(account), at).await?.unwrap_or_default())
+    }
+
+    /// The nonce of an account's next extrinsic, those in the pool counted.
+    pub async fn next_nonce(&self, account: &AccountId) -> Result<Nonce, Error> {
+        self.request("system_accountNextIndex", (account.to_string(),)).await
+    }
+
+    /// All shards at the finalized head.
+    pub async fn shards(&self) -> Result<Vec<(ShardId, ShardEntry)>, Error> {
+        let at = self.finalized_hash().await?;
+        let prefix = storage::shards_prefix();
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let start = keys.last().map(|key| to_hex(key));
+            let page: Vec<String> =
+                self.request("state_getKeysPaged", (to_hex(&prefix), KEYS_PER_PAGE, start, at)).await?;
+            let complete = page.len() < KEYS_PER_PAGE;
+            for key in page {
+                keys.push(from_hex("storage keys", &key)?);
+            }
+            if complete {
+                break;
+            }
+        }
+        try_join_all(keys.iter().map(|key| async {
+            let id = key.strip_prefix(prefix.as_slice()).and_then(|id| <[u8; 32]>::try_from(id).ok());
+            let id = id.ok_or_else(|| malformed("shards", "a key does not end with 32 bytes"))?;
+            let entry = self.storage(key, at).await?.ok_or_else(|| malformed("shards", "a key without a value"))?;
+            Ok((ShardId(H256(id)), entry))
+        }))
+        .await
+    }
+
+    /// A shard's entry at the finalized head.
+    pub async fn shard(&self, shard: &ShardId) -> Result<Option<ShardEntry>, Error> {
+        self.storage(&storage::shard(shard), self.finalized_hash().await?).await
+    }
+
+    /// All events of a block.
+    pub async fn events(&self, block: H256) -> Result<Vec<Event>, Error> {
+        let metadata = self.metadata(block).await?;
+        match self.storage_bytes(&storage::events(), block).await? {
+            Some(bytes) => metadata.events(&bytes),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Any method of the node.
+    pub async fn request<R: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        parameters: impl ToRpcParams + Send,
+    ) -> Result<R, Error> {
+        self.client.request(method, parameters).await.map_err(|source| Error::Rpc { method, source })
+    }
+
+    async fn storage_bytes(&self, key: &[u8], at: H256) -> Result<Option<Vec<u8>>, Error> {
+        let value: Option<String> = self.request("state_getStorage", (to_hex(key), at)).await?;
+        value.map(|value| from_hex("storage", &value)).transpose()
+    }
+
+    /// Of the runtime that wrote a block's state.
+    async fn metadata(&self, block: H256) -> Result<Arc<Metadata>, Error> {
+        let version: RuntimeVersion = self.request("state_getRuntimeVersion", (block,)).await?;
+        let mut known = self.metadata.lock().await;
+        if let Some((spec_version, metadata)) = known.as_ref()
+            && *spec_version == version.spec_version
+        {
+            return Ok(metadata.clone());
+        }
+        let bytes: String = self.request("state_getMetadata", (block,)).await?;
+        let metadata = Arc::new(Metadata::decode(&from_hex("metadata", &bytes)?)?);
+        *known = Some((version.spec_version, metadata.clone()));
+        Ok(metadata)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RuntimeVersion {
+    spec_version: u32,
+    transaction_version: u32,
+}
+
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
+    format!("0x{}", hex::encode(bytes))
+}
+
+fn from_hex(what: &'static str, text: &str) -> Result<Vec<u8>, Error> {
+    hex::decode(text.strip_prefix("0x").unwrap_or(text)).map_err(|error| malformed(what, error))
+}
+
+fn malformed(what: &'static str, reason: impl std::fmt::Display) -> Error {
+    Error::Malformed { what, reason: reason.to_string() }
+}
+
+const NO_PARAMETERS: [(); 0] = [];
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const KEYS_PER_PAGE: usize = 256;
+/// Metadata and full blocks are the largest answers.
+const MAX_RESPONSE: u32 = 32 << 20;

@@ -1,0 +1,388 @@
+//! Calls and queries through a worker, which is believed nothing that layer one or the enclave's key does not vouch for.
+
+use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, Moment, Nonce, ShardId, storage};
+use cloister_wire::{
+    BoundGetter, BoundGetterSigned, Getter, InboxStatus, Outcome, PublicGetter, SignedAnswer, TrustedCall,
+    TrustedGetter, TrustedOperation, sidechain::SidechainHeader,
+};
+use codec::DecodeAll;
+use serde_json::json;
+use sp_core::{Pair, ed25519};
+
+use super::{Error, Shard, Shielding, require_owner};
+use crate::{
+    LayerOne, Pin, Signer, Wait, Worker,
+    worker::{self, Operation},
+};
+
+/// Which shard is meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Selection {
+    /// This one; otherwise the one that the worker's TLS key belongs to.
+    pub shard: Option<ShardId>,
+    /// Only if it runs the code with this fingerprint.
+    pub mrenclave: Option<[u8; 32]>,
+}
+
+/// A shard together with a worker that serves it.
+#[derive(Clone)]
+pub struct ShardClient {
+    layer_one: LayerOne,
+    worker: Worker,
+    shard: Shard,
+}
+
+/// An authenticated answer of the shard's enclave.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer<T> {
+    /// What was asked for, if there is one.
+    pub value: Option<T>,
+    /// Height of the shard's block that was read.
+    pub block_number: u64,
+    /// Commitment to the state that was read.
+    pub commitment: H256,
+    /// Height of the newest finalized layer-one block that the enclave had seen.
+    pub layer_one_number: BlockNumber,
+    /// Its time, Unix milliseconds.
+    pub layer_one_time: Moment,
+}
+
+impl ShardClient {
+    /// Finds the shard on layer one and connects to the worker, whose TLS key must be the one that layer one records.
+    pub async fn connect(layer_one: &LayerOne, worker_url: &str, selection: &Selection) -> Result<Self, Error> {
+        let (shard, worker) = match selection.shard {
+            Some(id) => {
+                let shard = Shard::find(layer_one, id).await?;
+                shard.require(selection.mrenclave)?;
+                let pin = Pin::TlsKey(shard.entry.birth.member.tls_key_hash);
+                (shard, Worker::connect(worker_url, pin).await?)
+            }
+            None => Self::find_by_worker(layer_one, worker_url, selection.mrenclave).await?,
+        };
+        Ok(Self { layer_one: layer_one.clone(), worker, shard })
+    }
+
+    /// The shard whose enclave has the TLS key that the worker proves to have.
+    async fn find_by_worker(
+        layer_one: &LayerOne,
+        worker_url: &str,
+        mrenclave: Option<[u8; 32]>,
+    ) -> Result<(Shard, Worker), Error> {
+        let genesis = layer_one.genesis();
+        let mut shards: Vec<Shard> = Vec::new();
+        for (id, entry) in layer_one.shards().await? {
+            let shard = Shard { id, entry, genesis };
+            if shard.require(mrenclave).is_ok() {
+                shards.push(shard);
+            }
+        }
+        if shards.is_empty() {
+            return Err(Error::NoShard { mrenclave });
+        }
+        let pins = shards.iter().map(|shard| shard.entry.birth.member.tls_key_hash).collect();
+        let worker = Worker::connect(worker_url, Pin::AnyOf(pins)).await?;
+        let serving = shards.into_iter().filter(|shard| shard.entry.birth.member.tls_key_hash == *worker.tls_key());
+        let newest = serving.max_by_key(|shard| shard.entry.born_at).ok_or(Error::NoShard { mrenclave })?;
+        Ok((newest, worker))
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// The connection to the enclave.
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// The connection to layer one.
+    pub fn layer_one(&self) -> &LayerOne {
+        &self.layer_one
+    }
+
+    /// Height of the shard's newest block, 0 before the first.
+    pub async fn block_number(&self) -> Result<u64, Error> {
+        match self.worker.read::<SidechainHeader>("chain_getHeader", json!([])).await {
+            Ok(header) => Ok(header.block_number),
+            Err(worker::Error::Refused(_)) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Spendable planck; only the owner can ask.
+    pub async fn free_balance(&self, owner: &Signer) -> Result<Balance, Error> {
+        Ok(self.ask(owner, TrustedGetter::FreeBalance(owner.account())).await?.value.unwrap_or_default())
+    }
+
+    /// Reserved planck; only the owner can ask.
+    pub async fn reserved_balance(&self, owner: &Signer) -> Result<Balance, Error> {
+        Ok(self.ask(owner, TrustedGetter::ReservedBalance(owner.account())).await?.value.unwrap_or_default())
+    }
+
+    /// The account's next nonce on the shard; only the owner can ask.
+    pub async fn nonce(&self, owner: &Signer) -> Result<Nonce, Error> {
+        Ok(self.ask(owner, TrustedGetter::Nonce(owner.account())).await?.value.unwrap_or_default())
+    }
+
+    /// What became of an operation, if the shard still remembers; only its sender can ask.
+    pub async fn outcome(&self, sender: &Signer, operation: H256) -> Result<Option<Outcome>, Error> {
+        Ok(self.ask(sender, TrustedGetter::CallOutcome(sender.account(), operation)).await?.value)
+    }
+
+    /// How far the shard has come in its inbox; anybody can ask.
+    pub async fn inbox_status(&self) -> Result<InboxStatus, Error> {
+        let getter = Getter::Public(PublicGetter::Inbox);
+        let value = self.worker.execute_getter(self.shard.id, &getter).await?.ok_or(Error::NoAnswer)?;
+        InboxStatus::decode_all(&mut value.as_slice()).map_err(|_| Error::Undecodable)
+    }
+
+    /// Asks about an account, with a query that holds for this shard, its code and a short time, and checks the
+    /// enclave's signature and that it follows layer one.
+    pub async fn ask<T: DecodeAll>(&self, owner: &Signer, getter: TrustedGetter) -> Result<Answer<T>, Error> {
+        require_owner(owner, getter.owner())?;
+        let finalized = self.finalized().await?;
+        let last_block = self.block_number().await?.saturating_add(QUERY_LIFETIME_BLOCKS);
+        let query = BoundGetter { getter, last_block, client_nonce: rand::random() };
+        let signed_bytes = query.signed_bytes(&self.shard.genesis, &self.shard.id, &self.shard.scope().mrenclave);
+        let query = BoundGetterSigned { query, signature: owner.sign(&signed_bytes) };
+
+        let request_hash = query.hash();
+        let value = self.worker.execute_getter(self.shard.id, &Getter::Bound(query)).await?.ok_or(Error::NoAnswer)?;
+        let answer = SignedAnswer::decode_all(&mut value.as_slice()).map_err(|_| Error::Undecodable)?;
+        verify(&self.shard, request_hash, &answer, finalized)?;
+        if answer.layer_one_number <= finalized.number {
+            let own = self.layer_one.block_hash(answer.layer_one_number).await?;
+            if own != answer.layer_one_head {
+                return Err(Error::OtherChain { number: answer.layer_one_number, seen: answer.layer_one_head, own });
+            }
+        }
+        let value = match answer.value {
+            Some(value) => Some(T::decode_all(&mut value.as_slice()).map_err(|_| Error::Undecodable)?),
+            None => None,
+        };
+        Ok(Answer {
+            value,
+            block_number: answer.block_number,
+            commitment: answer.commitment,
+            layer_one_number: answer.layer_one_number,
+            layer_one_time: answer.layer_one_time,
+        })
+    }
+
+    /// Pays planck on the shard.
+    pub async fn transfer(&self, from: &Signer, to: &AccountId, amount: Balance) -> Result<Operation, Error> {
+        self.submit(from, TrustedCall::BalanceTransfer(from.account(), to.clone(), amount)).await
+    }
+
+    /// Sends a call with its sender's next nonce.
+    pub async fn submit(&self, sender: &Signer, call: TrustedCall) -> Result<Operation, Error> {
+        let nonce = self.nonce(sender).await?;
+        self.submit_with_nonce(sender, call, nonce).await
+    }
+
+    /// Sends a call.
+    pub async fn submit_with_nonce(
+        &self,
+        sender: &Signer,
+        call: TrustedCall,
+        nonce: Nonce,
+    ) -> Result<Operation, Error> {
+        let operation = TrustedOperation::DirectCall(self.shard.sign_call(call, nonce, sender)?);
+        let sent = operation.hash();
+        let request = self.shard.seal_operation(&operation)?;
+        let operation = self.worker.submit_and_watch(&request).await?;
+        match operation.hash() == sent {
+            true => Ok(operation),
+            false => Err(Error::OtherOperation { sent, found: operation.hash() }),
+        }
+    }
+
+    /// Moves planck from `from` on layer one into `beneficiary`'s account on the shard.
+    pub async fn shield(
+        &self,
+        from: &Signer,
+        beneficiary: &AccountId,
+        amount: Balance,
+        wait: Wait,
+    ) -> Result<Shielding, Error> {
+        self.shard.shield(&self.layer_one, from, beneficiary, amount, wait, |_| ()).await
+    }
+
+    async fn finalized(&self) -> Result<Finalized, Error> {
+        let (hash, header) = self.layer_one.finalized_head().await?;
+        let time = self.layer_one.storage(&storage::timestamp(), hash).await?.unwrap_or_default();
+        Ok(Finalized { number: header.number, time })
+    }
+}
+
+/// The own node's newest finalized block.
+#[derive(Clone, Copy)]
+struct Finalized {
+    number: BlockNumber,
+    time: Moment,
+}
+
+fn verify(shard: &Shard, request_hash: H256, answer: &SignedAnswer, finalized: Finalized) -> Result<(), Error> {
+    if answer.request_hash != request_hash {
+        return Err(Error::OtherQuery);
+    }
+    let key = ed25519::Public::from_raw(shard.entry.birth.member.incarnation_key);
+    let signature = ed25519::Signature::from_raw(answer.signature);
+    if !ed25519::Pair::verify(&signature, answer.signed_bytes(&shard.genesis, &shard.id), &key) {
+        return Err(Error::BadAnswerSignature);
+    }
+    let behind_ms = finalized.time.saturating_sub(answer.layer_one_time);
+    let behind_blocks = finalized.number.saturating_sub(answer.layer_one_number);
+    if behind_ms > MAX_LAG_MS || behind_blocks > MAX_LAG_BLOCKS {
+        return Err(Error::StaleAnswer { seen: answer.layer_one_number, finalized: finalized.number, behind_ms });
+    }
+    Ok(())
+}
+
+/// Blocks of the shard for which a query may be answered: some 20 s of work.
+const QUERY_LIFETIME_BLOCKS: u64 = 64;
+/// How far an answer may lag behind the own node.
+const MAX_LAG_MS: u64 = 60_000;
+const MAX_LAG_BLOCKS: BlockNumber = 60;
+
+#[cfg(test)]
+mod tests {
+    use cloister_chain_primitives::{EnclaveRecord, ShardBirth, ShardConfig, ShardEntry, shard::ShieldingKeys};
+    use cloister_wire::envelope::{Context, Purpose, SecretKey, open};
+    use codec::Encode;
+
+    use super::*;
+    use crate::Scheme;
+
+    const SECRET: [u8; 32] = [9; 32];
+
+    fn incarnation() -> ed25519::Pair {
+        ed25519::Pair::from_seed(&[1; 32])
+    }
+
+    fn shard() -> Shard {
+        let member = EnclaveRecord {
+            measurement: [2; 32],
+            account: AccountId::new([3; 32]),
+            incarnation_key: incarnation().public().0,
+            tls_key_hash: [4; 32],
+        };
+        let config = ShardConfig {
+            enclave_fingerprint: [2; 32],
+            max_instances: Some(1),
+            authorities: None,
+            maintenance_mode: false,
+        };
+        let hpke = SecretKey::from_bytes(SECRET).public().unwrap();
+        let birth = ShardBirth {
+            config,
+            upgrade_delay: 10,
+            escrow_cap: None,
+            shielding_keys: ShieldingKeys { epoch: 0, hpke, rsa_modulus: [5; 384] },
+            genesis_commitment: H256::zero(),
+            member,
+        };
+        let genesis = H256::repeat_byte(6);
+        Shard { id: birth.shard_id(&genesis), entry: ShardEntry { birth, born_at: 1 }, genesis }
+    }
+
+    fn answer(shard: &Shard, signer: &ed25519::Pair) -> SignedAnswer {
+        let mut answer = SignedAnswer {
+            value: Some(7u128.encode()),
+            request_hash: H256::repeat_byte(8),
+            commitment: H256::repeat_byte(9),
+            block_number: 3,
+            layer_one_number: 1_000,
+            layer_one_head: H256::repeat_byte(10),
+            layer_one_time: 1_000_000,
+            signature: [0; 64],
+        };
+        answer.signature = signer.sign(&answer.signed_bytes(&shard.genesis, &shard.id)).0;
+        answer
+    }
+
+    const NOW: Finalized = Finalized { number: 1_060, time: 1_060_000 };
+
+    #[test]
+    fn a_signed_and_recent_answer_is_believed() {
+        let shard = shard();
+        let answer = answer(&shard, &incarnation());
+        verify(&shard, answer.request_hash, &answer, NOW).unwrap();
+        // An own node that is behind makes nothing stale.
+        verify(&shard, answer.request_hash, &answer, Finalized { number: 1, time: 0 }).unwrap();
+    }
+
+    #[test]
+    fn an_answer_to_another_query_is_refused() {
+        let shard = shard();
+        let answer = answer(&shard, &incarnation());
+        assert!(matches!(verify(&shard, H256::zero(), &answer, NOW), Err(Error::OtherQuery)));
+    }
+
+    #[test]
+    fn an_answer_that_the_enclave_did_not_sign_is_refused() {
+        let shard = shard();
+        let forged = answer(&shard, &ed25519::Pair::from_seed(&[2; 32]));
+        assert!(matches!(verify(&shard, forged.request_hash, &forged, NOW), Err(Error::BadAnswerSignature)));
+        let changes: [fn(&mut SignedAnswer); 6] = [
+            |answer| answer.value = Some(8u128.encode()),
+            |answer| answer.commitment = H256::zero(),
+            |answer| answer.block_number += 1,
+            |answer| answer.layer_one_number += 1,
+            |answer| answer.layer_one_head = H256::zero(),
+            |answer| answer.layer_one_time += 1,
+        ];
+        for change in changes {
+            let mut changed = answer(&shard, &incarnation());
+            change(&mut changed);
+            assert!(matches!(verify(&shard, changed.request_hash, &changed, NOW), Err(Error::BadAnswerSignature)));
+        }
+        let mut elsewhere = shard.clone();
+        elsewhere.id = ShardId::default();
+        let honest = answer(&shard, &incarnation());
+        assert!(matches!(verify(&elsewhere, honest.request_hash, &honest, NOW), Err(Error::BadAnswerSignature)));
+    }
+
+    #[test]
+    fn an_answer_of_an_enclave_that_lags_is_stale() {
+        let shard = shard();
+        let answer = answer(&shard, &incarnation());
+        for finalized in [Finalized { number: 1_061, ..NOW }, Finalized { time: 1_060_001, ..NOW }] {
+            let error = verify(&shard, answer.request_hash, &answer, finalized).unwrap_err();
+            assert!(matches!(error, Error::StaleAnswer { seen: 1_000, .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_opens_for_its_purpose_only() {
+        let shard = shard();
+        let alice = Signer::from_secret(Scheme::Sr25519, "//Alice").unwrap();
+        let call = TrustedCall::BalanceTransfer(alice.account(), AccountId::new([1; 32]), 5);
+        let operation = TrustedOperation::DirectCall(shard.sign_call(call, 0, &alice).unwrap());
+        let request = shard.seal_operation(&operation).unwrap();
+        let context = |purpose| Context { genesis: shard.genesis, shard: shard.id, purpose };
+        let secret = SecretKey::from_bytes(SECRET);
+        let opened = open(&context(Purpose::Request), &secret, &request.cyphertext).unwrap();
+        let opened = TrustedOperation::decode_all(&mut opened.as_slice()).unwrap();
+        assert_eq!(opened, operation);
+        let TrustedOperation::DirectCall(signed) = opened else { panic!("not a direct call") };
+        assert!(signed.verify(&shard.scope()));
+
+        let sealed = shard.seal_beneficiary(&alice.account()).unwrap();
+        let opened = open(&context(Purpose::Beneficiary), &secret, &sealed).unwrap();
+        assert_eq!(opened.as_slice(), alice.account().encode());
+        assert!(open(&context(Purpose::Request), &secret, &sealed).is_err());
+    }
+
+    #[test]
+    fn nobody_signs_for_others_nor_for_other_code() {
+        let shard = shard();
+        let alice = Signer::from_secret(Scheme::Sr25519, "//Alice").unwrap();
+        let call = TrustedCall::Noop(AccountId::new([1; 32]));
+        assert!(matches!(shard.sign_call(call, 0, &alice), Err(Error::WrongSigner { .. })));
+        shard.require(None).unwrap();
+        shard.require(Some([2; 32])).unwrap();
+        assert!(matches!(shard.require(Some([3; 32])), Err(Error::WrongMeasurement { .. })));
+    }
+}

@@ -1,0 +1,141 @@
+//! A shard: found on layer one, spoken to through a worker that is only a way to the enclave.
+
+mod client;
+mod error;
+
+use cloister_chain_primitives::{
+    AccountId, Balance, EncryptedBeneficiary, H256, InboxEntry, Nonce, Request, ShardEntry, ShardId, calls::Call,
+    storage,
+};
+use cloister_wire::{
+    SignatureScope, TrustedCall, TrustedCallSigned, TrustedOperation,
+    envelope::{self, Context, Purpose},
+};
+use codec::Encode;
+
+use crate::{
+    LayerOne, Signer, Wait,
+    layer_one::{self, Progress, SubmittedExtrinsic},
+};
+
+pub use client::{Answer, Selection, ShardClient};
+pub use error::Error;
+
+/// A shard as layer one records it: enough to encrypt to it and to send it money.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shard {
+    /// Its id.
+    pub id: ShardId,
+    /// Its entry at the finalized head.
+    pub entry: ShardEntry,
+    /// The chain that it belongs to.
+    pub genesis: H256,
+}
+
+/// A shielding that layer one has taken.
+#[derive(Clone, Debug)]
+pub struct Shielding {
+    /// The extrinsic.
+    pub extrinsic: SubmittedExtrinsic,
+    /// Number of its entry in the shard's inbox; absent after [`Wait::Submitted`].
+    pub inbox_number: Option<u64>,
+}
+
+impl Shard {
+    /// The shard with an id, at the finalized head.
+    pub async fn find(layer_one: &LayerOne, id: ShardId) -> Result<Self, Error> {
+        let entry = layer_one.shard(&id).await?.ok_or(Error::UnknownShard(id))?;
+        Ok(Self { id, entry, genesis: layer_one.genesis() })
+    }
+
+    /// What a call for the shard is signed for.
+    pub fn scope(&self) -> SignatureScope {
+        SignatureScope { mrenclave: self.entry.birth.config.enclave_fingerprint, shard: self.id }
+    }
+
+    /// Refuses a shard that runs other code than wanted.
+    pub fn require(&self, mrenclave: Option<[u8; 32]>) -> Result<(), Error> {
+        let found = self.entry.birth.config.enclave_fingerprint;
+        match mrenclave {
+            Some(wanted) if wanted != found => Err(Error::WrongMeasurement { found, wanted }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Signs a call.
+    pub fn sign_call(&self, call: TrustedCall, nonce: Nonce, signer: &Signer) -> Result<TrustedCallSigned, Error> {
+        require_owner(signer, call.sender())?;
+        let signature = signer.sign(&self.scope().call_bytes(&call, nonce));
+        Ok(TrustedCallSigned { call, nonce, signature })
+    }
+
+    /// Encrypts an operation to the shard's enclaves.
+    pub fn seal_operation(&self, operation: &TrustedOperation) -> Result<Request, Error> {
+        let cyphertext = self.seal(Purpose::Request, &operation.encode())?;
+        let cyphertext = cyphertext.try_into().map_err(|_| Error::Encryption("the operation is too long".into()))?;
+        Ok(Request { shard: self.id, cyphertext })
+    }
+
+    /// Encrypts the account that a shielding credits.
+    pub fn seal_beneficiary(&self, beneficiary: &AccountId) -> Result<EncryptedBeneficiary, Error> {
+        let sealed = self.seal(Purpose::Beneficiary, &beneficiary.encode())?;
+        sealed.try_into().map_err(|_| Error::Encryption("the beneficiary is too long".into()))
+    }
+
+    /// Moves planck from `from` on layer one into `beneficiary`'s account on the shard.
+    pub async fn shield(
+        &self,
+        layer_one: &LayerOne,
+        from: &Signer,
+        beneficiary: &AccountId,
+        amount: Balance,
+        wait: Wait,
+        report: impl FnMut(Progress),
+    ) -> Result<Shielding, Error> {
+        let sealed = self.seal_beneficiary(beneficiary)?;
+        let call = Call::shield_funds(&self.id, &sealed, amount);
+        let extrinsic = layer_one.submit_reporting(&call, from, wait, report).await?;
+        let inbox_number = match &extrinsic.inclusion {
+            Some(inclusion) => Some(self.inbox_number(layer_one, inclusion.block_hash, &sealed).await?),
+            None => None,
+        };
+        Ok(Shielding { extrinsic, inbox_number })
+    }
+
+    /// The number of the inbox entry with a beneficiary's ciphertext, which no other entry can have, among those that
+    /// a block appended.
+    async fn inbox_number(
+        &self,
+        layer_one: &LayerOne,
+        block: H256,
+        sealed: &EncryptedBeneficiary,
+    ) -> Result<u64, Error> {
+        let parent = layer_one.header(block).await?.parent_hash;
+        let length = storage::inbox_length(&self.id);
+        let before: u64 = layer_one.storage(&length, parent).await?.unwrap_or_default();
+        let after: u64 = layer_one.storage(&length, block).await?.unwrap_or_default();
+        for number in before..after {
+            let entry = layer_one.storage(&storage::inbox_entry(&self.id, number), block).await?;
+            if matches!(entry, Some(InboxEntry::Shield { encrypted_beneficiary, .. }) if encrypted_beneficiary == *sealed)
+            {
+                return Ok(number);
+            }
+        }
+        let reason = "the block has no entry for the shielding".to_string();
+        Err(layer_one::Error::Malformed { what: "the inbox", reason }.into())
+    }
+
+    fn seal(&self, purpose: Purpose, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
+        let keys = &self.entry.birth.shielding_keys;
+        let context = Context { genesis: self.genesis, shard: self.id, purpose };
+        envelope::seal(&context, keys.epoch, &keys.hpke, plaintext)
+            .map_err(|error| Error::Encryption(error.to_string()))
+    }
+}
+
+fn require_owner(signer: &Signer, owner: &AccountId) -> Result<(), Error> {
+    match signer.account() == *owner {
+        true => Ok(()),
+        false => Err(Error::WrongSigner { signer: signer.account(), owner: owner.clone() }),
+    }
+}

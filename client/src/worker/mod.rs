@@ -1,0 +1,353 @@
+//! JSON-RPC with a worker's enclave: a WebSocket over TLS that ends inside the enclave.
+
+mod connection;
+mod tls;
+
+use std::{io, time::Duration};
+
+use cloister_chain_primitives::{H256, Request, ShardId};
+use cloister_wire::{DirectRequestStatus, Getter, RpcReturnValue, TrustedOperationStatus};
+use codec::{Decode, DecodeAll, Encode};
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::{
+    client_async_with_config,
+    tungstenite::{self, client::IntoClientRequest, protocol::WebSocketConfig},
+};
+
+use connection::{Command, Reply};
+
+pub use tls::Pin;
+
+/// A connection to a worker. Clones share it; it closes when the last one and all its [`Operation`]s are dropped.
+#[derive(Clone)]
+pub struct Worker {
+    commands: mpsc::Sender<Command>,
+    url: String,
+    tls_key: [u8; 32],
+}
+
+/// What went wrong between this program and an enclave.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not an address of a worker.
+    #[error("{url:?} is not an address like wss://host:port")]
+    InvalidUrl {
+        /// What was given.
+        url: String,
+    },
+    /// No TCP connection.
+    #[error("cannot reach a worker at {url}")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The worker's TLS key is none of those that were asked for.
+    #[error("the worker at {url} has the TLS key {}, which layer one does not record for this shard", hex::encode(.found))]
+    WrongTlsKey {
+        /// Where.
+        url: String,
+        /// SHA-256 of the key that it has.
+        found: [u8; 32],
+    },
+    /// The TLS handshake did not succeed.
+    #[error("no TLS with the worker at {url}")]
+    Tls {
+        /// Where.
+        url: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The WebSocket handshake did not succeed.
+    #[error("no WebSocket with the worker at {url}")]
+    WebSocket {
+        /// Where.
+        url: String,
+        /// Why.
+        #[source]
+        source: Box<tungstenite::Error>,
+    },
+    /// The connection is gone.
+    #[error("the worker closed the connection")]
+    Closed,
+    /// No answer in time.
+    #[error("the worker did not answer {what} within {} s", .limit.as_secs())]
+    TimedOut {
+        /// What was awaited.
+        what: String,
+        /// How long.
+        limit: Duration,
+    },
+    /// An answer does not have the form that it must have.
+    #[error("the worker's answer to {what} is malformed: {reason}")]
+    Malformed {
+        /// What was asked.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A JSON-RPC error: the request as such was not understood.
+    #[error("the worker does not understand {method}: {message} (code {code})")]
+    NotUnderstood {
+        /// What was asked.
+        method: String,
+        /// JSON-RPC's code.
+        code: i64,
+        /// The worker's words.
+        message: String,
+    },
+    /// The enclave refused the request.
+    #[error("the enclave refused: {0}")]
+    Refused(String),
+    /// The call was executed and failed.
+    #[error("the call failed on the shard: {reason}")]
+    CallFailed {
+        /// The operation.
+        operation: H256,
+        /// Why.
+        reason: String,
+    },
+    /// The operation left the pool without being executed.
+    #[error("the call was given up: {status:?}")]
+    GivenUp {
+        /// The operation.
+        operation: H256,
+        /// The last status.
+        status: TrustedOperationStatus,
+    },
+}
+
+impl Error {
+    /// Whether the enclave said no, as opposed to not having been heard.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::CallFailed { .. } | Self::GivenUp { .. })
+    }
+}
+
+impl Worker {
+    /// Connects to a worker's trusted port, `wss://host:port`.
+    pub async fn connect(url: &str, pin: Pin) -> Result<Self, Error> {
+        let connecting = Self::connect_unhurried(url, pin);
+        let limit = CONNECTION_TIMEOUT;
+        timeout(limit, connecting).await.map_err(|_| Error::TimedOut { what: format!("at {url}"), limit })?
+    }
+
+    async fn connect_unhurried(url: &str, pin: Pin) -> Result<Self, Error> {
+        let invalid = || Error::InvalidUrl { url: url.into() };
+        let request = url.into_client_request().map_err(|_| invalid())?;
+        if request.uri().scheme_str() != Some("wss") {
+            return Err(invalid());
+        }
+        let host = request.uri().host().ok_or_else(invalid)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_string();
+        let port = request.uri().port_u16().unwrap_or(DEFAULT_PORT);
+        let server_name = ServerName::try_from(host.clone()).map_err(|_| invalid())?;
+        let tls_error = |source| Error::Tls { url: url.into(), source };
+        let config = tls::client_config(pin).map_err(|error| tls_error(io::Error::other(error)))?;
+
+        let tcp = TcpStream::connect((host.as_str(), port))
+            .await
+            .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
+            .map_err(|source| Error::Unreachable { url: url.into(), source })?;
+        let tls =
+            TlsConnector::from(config).connect(server_name, tcp).await.map_err(|source| {
+                match tls::rejected_key(&source) {
+                    Some(found) => Error::WrongTlsKey { url: url.into(), found },
+                    None => tls_error(source),
+                }
+            })?;
+        let tls_key = tls.get_ref().1.peer_certificates().and_then(|chain| tls::key_hash(chain.first()?));
+        let tls_key = tls_key.ok_or_else(|| tls_error(io::Error::other("the worker showed no certificate")))?;
+        let limits = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
+        let (socket, _) = client_async_with_config(request, tls, Some(limits))
+            .await
+            .map_err(|source| Error::WebSocket { url: url.into(), source: Box::new(source) })?;
+        Ok(Self { commands: connection::start(socket), url: url.into(), tls_key })
+    }
+
+    /// The worker's address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// SHA-256 of the SubjectPublicKeyInfo of the key that the worker proved to have.
+    pub fn tls_key(&self) -> &[u8; 32] {
+        &self.tls_key
+    }
+
+    /// Any method; its `result` as it came.
+    pub async fn request(&self, method: &str, parameters: Value) -> Result<Value, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(method, parameters, Reply::Answer(reply), answer).await
+    }
+
+    /// A method that answers with an [`RpcReturnValue`]; one of status `Error` is [`Error::Refused`].
+    pub async fn call(&self, method: &str, parameters: Value) -> Result<RpcReturnValue, Error> {
+        return_value(method, &self.request(method, parameters).await?)
+    }
+
+    /// As [`Self::call`], with the value decoded.
+    pub async fn read<T: DecodeAll>(&self, method: &str, parameters: Value) -> Result<T, Error> {
+        let answer = self.call(method, parameters).await?;
+        T::decode_all(&mut answer.value.as_slice()).map_err(|error| malformed(method, error))
+    }
+
+    /// Submits an encrypted operation; its hash.
+    pub async fn submit(&self, request: &Request) -> Result<H256, Error> {
+        self.read("author_submitExtrinsic", json!([to_hex(&request.encode())])).await
+    }
+
+    /// Submits an encrypted operation and follows it.
+    pub async fn submit_and_watch(&self, request: &Request) -> Result<Operation, Error> {
+        let (reply, answer) = oneshot::channel();
+        let parameters = json!([to_hex(&request.encode())]);
+        let (answer, updates) = self.send(SUBMIT_AND_WATCH, parameters, Reply::Watch(reply), answer).await?;
+        let hash = match updates {
+            Some(_) => hex_bytes(SUBMIT_AND_WATCH, &answer)?,
+            // Not a hash: a refusal, which `return_value` makes an error of.
+            None => return_value(SUBMIT_AND_WATCH, &answer)?.value,
+        };
+        match (<[u8; 32]>::try_from(hash), updates) {
+            (Ok(hash), Some(updates)) => {
+                Ok(Operation { hash: H256(hash), updates, _connection: self.commands.clone() })
+            }
+            _ => Err(malformed(SUBMIT_AND_WATCH, "neither a hash nor a refusal")),
+        }
+    }
+
+    /// Asks for a getter's result.
+    pub async fn execute_getter(&self, shard: ShardId, getter: &Getter) -> Result<Option<Vec<u8>>, Error> {
+        let cyphertext =
+            getter.encode().try_into().map_err(|_| malformed("state_executeGetter", "the query is too long"))?;
+        let request = Request { shard, cyphertext };
+        self.read("state_executeGetter", json!([to_hex(&request.encode())])).await
+    }
+
+    async fn send<T>(
+        &self,
+        method: &str,
+        parameters: Value,
+        reply: Reply,
+        answer: oneshot::Receiver<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let limit = REQUEST_TIMEOUT;
+        let exchange = async {
+            let command = Command { method: method.into(), parameters, reply };
+            self.commands.send(command).await.map_err(|_| Error::Closed)?;
+            answer.await.map_err(|_| Error::Closed)?
+        };
+        timeout(limit, exchange).await.map_err(|_| Error::TimedOut { what: method.into(), limit })?
+    }
+}
+
+/// A submitted operation and what becomes of it.
+pub struct Operation {
+    hash: H256,
+    updates: mpsc::Receiver<Result<Update, Error>>,
+    _connection: mpsc::Sender<Command>,
+}
+
+/// A change of an operation's status.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Update {
+    /// The new status.
+    pub status: TrustedOperationStatus,
+    /// Why, if it failed.
+    pub reason: Option<String>,
+}
+
+impl Operation {
+    /// BLAKE2b-256 of the operation, as the enclave says.
+    pub fn hash(&self) -> H256 {
+        self.hash
+    }
+
+    /// The next change; `None` when the connection is gone.
+    pub async fn next(&mut self) -> Option<Result<Update, Error>> {
+        self.updates.recv().await
+    }
+
+    /// Waits until the operation is in a block of the shard; the block's hash.
+    pub async fn in_block(&mut self) -> Result<H256, Error> {
+        self.in_block_reporting(|_| ()).await
+    }
+
+    /// As [`Self::in_block`], and tells `report` of every status.
+    pub async fn in_block_reporting(&mut self, mut report: impl FnMut(&Update)) -> Result<H256, Error> {
+        let limit = EXECUTION_TIMEOUT;
+        let operation = self.hash;
+        let waiting = async {
+            while let Some(update) = self.next().await {
+                let update = update?;
+                report(&update);
+                match update.status {
+                    TrustedOperationStatus::InSidechainBlock(block) => return Ok(block),
+                    TrustedOperationStatus::Invalid => {
+                        let reason = update.reason.unwrap_or_else(|| "the enclave gives no reason".into());
+                        return Err(Error::CallFailed { operation, reason });
+                    }
+                    TrustedOperationStatus::Retracted
+                    | TrustedOperationStatus::FinalityTimeout
+                    | TrustedOperationStatus::Usurped
+                    | TrustedOperationStatus::Dropped => {
+                        return Err(Error::GivenUp { operation, status: update.status });
+                    }
+                    TrustedOperationStatus::Submitted
+                    | TrustedOperationStatus::Future
+                    | TrustedOperationStatus::Ready
+                    | TrustedOperationStatus::Broadcast
+                    | TrustedOperationStatus::Finalized => {}
+                }
+            }
+            Err(Error::Closed)
+        };
+        timeout(limit, waiting)
+            .await
+            .map_err(|_| Error::TimedOut { what: "the execution of the call".into(), limit })?
+    }
+}
+
+/// Decodes a `result` that must be an [`RpcReturnValue`].
+fn return_value(method: &str, result: &Value) -> Result<RpcReturnValue, Error> {
+    let bytes = hex_bytes(method, result)?;
+    let answer = RpcReturnValue::decode_all(&mut bytes.as_slice()).map_err(|error| malformed(method, error))?;
+    match answer.status {
+        DirectRequestStatus::Error => Err(Error::Refused(
+            String::decode(&mut answer.value.as_slice()).unwrap_or_else(|_| "the reason is unreadable".into()),
+        )),
+        DirectRequestStatus::Ok | DirectRequestStatus::TrustedOperationStatus(_) => Ok(answer),
+    }
+}
+
+fn hex_bytes(what: &str, value: &Value) -> Result<Vec<u8>, Error> {
+    let text = value.as_str().ok_or_else(|| malformed(what, "not a string"))?;
+    hex::decode(text.strip_prefix("0x").unwrap_or(text)).map_err(|error| malformed(what, error))
+}
+
+fn malformed(what: &str, reason: impl std::fmt::Display) -> Error {
+    Error::Malformed { what: what.into(), reason: reason.to_string() }
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    format!("0x{}", hex::encode(bytes))
+}
+
+const SUBMIT_AND_WATCH: &str = "author_submitAndWatchExtrinsic";
+const DEFAULT_PORT: u16 = 2000;
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Above any pause of a shard that its rules allow.
+const EXECUTION_TIMEOUT: Duration = Duration::from_secs(120);
+/// Metadata is the largest answer.
+const MAX_MESSAGE: usize = 8 << 20;
