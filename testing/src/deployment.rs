@@ -1,0 +1,109 @@
+//! Everything that a shard needs, on this machine.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use cloister_chain_primitives::{Balance, BlockNumber, storage};
+use cloister_client::{LayerOne, Selection, ShardClient, Signer};
+use cloister_wire::{BoundGetter, BoundGetterSigned, Getter, TrustedGetter, TrustedGetterSigned};
+use codec::Encode;
+use sp_keyring::Sr25519Keyring;
+
+use crate::{Chain, Node, Worker, WorkerOptions, eventually};
+
+/// How long the shard may take to credit what layer one has finalized, and layer one to finalize a few blocks.
+pub const SETTLE_DEADLINE: Duration = Duration::from_secs(40);
+
+/// A development chain, a worker with its enclave, and a user's connections to both.
+pub struct Deployment {
+    /// The user's view of the shard.
+    pub shard: ShardClient,
+    /// The user's view of layer one.
+    pub layer_one: LayerOne,
+    /// The harness's view of layer one.
+    pub chain: Chain,
+    /// The worker; stopped before its node.
+    pub worker: Worker,
+    /// The node.
+    pub node: Node,
+}
+
+impl Deployment {
+    /// Starts everything, lets `scenario` run, and adds the processes' logs to an error of it.
+    pub async fn run(scenario: impl AsyncFnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let node = Node::dev().await?;
+        let worker = Worker::start(node.url(), WorkerOptions::default()).await?;
+        let mut deployment = Self::connect(node, worker).await?;
+        let result = scenario(&mut deployment).await;
+        result.map_err(|error| deployment.explain(error))
+    }
+
+    /// Connects to what runs.
+    pub async fn connect(node: Node, worker: Worker) -> Result<Self> {
+        let chain = node.chain().await?;
+        let layer_one = LayerOne::connect(node.url()).await?;
+        // The worker may be a block ahead of what this node has finalized.
+        let shard = eventually("the shard on layer one", SETTLE_DEADLINE, async || {
+            Ok(Some(ShardClient::connect(&layer_one, &worker.url(), &Selection::default()).await?))
+        })
+        .await?;
+        Ok(Self { shard, layer_one, chain, worker, node })
+    }
+
+    /// Adds the processes' last words to an error.
+    pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let logs = format!("{}{}", self.node.log(), self.worker.log());
+        anyhow::anyhow!("{error:#}{logs}")
+    }
+
+    /// Waits until the shard has consumed what layer one's inbox holds now.
+    pub async fn inbox_consumed(&self) -> Result<()> {
+        let key = storage::inbox_length(&self.shard.shard().id);
+        let length: u64 = self.chain.storage(&key, None).await?.unwrap_or_default();
+        eventually(&format!("{length} consumed inbox entries"), SETTLE_DEADLINE, async || {
+            Ok((self.shard.inbox_status().await?.consumed >= length).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until layer one has finalized `more` blocks than now; returns the height.
+    pub async fn blocks_finalized(&self, more: BlockNumber) -> Result<BlockNumber> {
+        let start = self.chain.finalized_head().await?.number;
+        eventually(&format!("{more} more finalized blocks"), SETTLE_DEADLINE, async || {
+            let now = self.chain.finalized_head().await?.number;
+            Ok((now >= start + more).then_some(now))
+        })
+        .await
+    }
+
+    /// Planck booked for the shard on layer one.
+    pub async fn escrow(&self) -> Result<Balance> {
+        let key = storage::escrow(&self.shard.shard().id);
+        Ok(self.chain.storage(&key, None).await?.unwrap_or_default())
+    }
+
+    /// Asks for `owner`'s balance with a signature of `stranger`, in both forms of the query.
+    pub async fn ask_as_stranger(
+        &self,
+        owner: &Signer,
+        stranger: &Signer,
+    ) -> Result<[Result<Option<Vec<u8>>, cloister_client::worker::Error>; 2]> {
+        let shard = self.shard.shard();
+        let getter = TrustedGetter::FreeBalance(owner.account());
+        let signature = stranger.sign(&getter.encode());
+        let published = Getter::Trusted(TrustedGetterSigned { getter: getter.clone(), signature });
+
+        let last_block = self.shard.block_number().await?.checked_add(1).context("the shard has no more blocks")?;
+        let query = BoundGetter { getter, last_block, client_nonce: [7; 16] };
+        let bytes = query.signed_bytes(&shard.genesis, &shard.id, &shard.scope().mrenclave);
+        let bound = Getter::Bound(BoundGetterSigned { signature: stranger.sign(&bytes), query });
+
+        let worker = self.shard.worker();
+        Ok([worker.execute_getter(shard.id, &published).await, worker.execute_getter(shard.id, &bound).await])
+    }
+}
+
+/// The client library's form of a development key.
+pub fn signer(key: Sr25519Keyring) -> Signer {
+    key.pair().into()
+}

@@ -1,0 +1,159 @@
+//! Workers with their enclaves.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use cloister_chain_primitives::ShardId;
+use serde::Deserialize;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    eventually,
+    process::{Log, Process, binary},
+    to_hex,
+};
+
+/// How long a worker may take until it serves: its shard has to be born in a finalized block.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Options of a worker.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerOptions {
+    /// A shard of an earlier start, which only survives once enclaves keep their state.
+    pub shard: Option<ShardId>,
+    /// Where it keeps its files; a temporary directory if absent.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// A worker of a development chain.
+pub struct Worker {
+    process: Process,
+    ports: Ports,
+    // Removed after the process has ended.
+    _directory: TempDir,
+}
+
+/// Where a worker listens, as it writes it to `ports.json` in its data directory.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Ports {
+    /// JSON-RPC over TLS that ends in the enclave.
+    pub trusted: u16,
+    /// JSON-RPC of the host.
+    pub untrusted: u16,
+    /// Health.
+    pub http: u16,
+    /// Prometheus metrics.
+    pub metrics: u16,
+}
+
+impl Worker {
+    /// Starts a worker at a node and waits until its shard serves.
+    pub async fn start(node_url: &str, options: WorkerOptions) -> Result<Self> {
+        let (mut process, directory, data_dir) = Self::spawn(node_url, options)?;
+        let serving = async {
+            let ports = eventually("the worker's ports", START_DEADLINE, async || Ports::read(&data_dir)).await?;
+            eventually("a serving shard", START_DEADLINE, async || {
+                Ok((http_status(ports.http, "/is_initialized").await? == 200).then_some(ports))
+            })
+            .await
+        };
+        let ports = tokio::select! {
+            ports = serving => ports,
+            status = process.ended() => Err(anyhow::anyhow!("the worker ended ({})", status?)),
+        };
+        match ports {
+            Ok(ports) => Ok(Self { process, ports, _directory: directory }),
+            Err(error) => bail!("{error:#}{}", process.log()),
+        }
+    }
+
+    /// Starts a worker that is expected to end by itself, with `last_words` in its log; returns how.
+    pub async fn start_in_vain(node_url: &str, options: WorkerOptions, last_words: &str) -> Result<ExitStatus> {
+        let (mut process, _directory, _) = Self::spawn(node_url, options)?;
+        process.line(last_words, START_DEADLINE).await?;
+        let ended = tokio::time::timeout(START_DEADLINE, process.ended()).await;
+        ended.with_context(|| format!("the worker goes on{}", process.log()))?
+    }
+
+    fn spawn(node_url: &str, options: WorkerOptions) -> Result<(Process, TempDir, PathBuf)> {
+        let directory = tempfile::tempdir()?;
+        let data_dir = options.data_dir.unwrap_or_else(|| directory.path().join("data"));
+        let mut command = Command::new(binary("cloister-worker")?);
+        command.args(["run", "--dev", "--node-url", node_url]);
+        for port in ["--trusted-port", "--untrusted-port", "--http-port", "--metrics-port"] {
+            command.args([port, "0"]);
+        }
+        command.arg("--data-dir").arg(&data_dir);
+        if let Some(shard) = options.shard {
+            command.args(["--shard", &to_hex(shard)]);
+        }
+        let process = Process::spawn("worker", &mut command, directory.path())?;
+        Ok((process, directory, data_dir))
+    }
+
+    /// Where clients connect.
+    pub fn url(&self) -> String {
+        format!("wss://127.0.0.1:{}", self.ports.trusted)
+    }
+
+    /// Where it listens.
+    pub fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// What it and its enclave have written.
+    pub fn log(&self) -> &Log {
+        self.process.log()
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// The body of a page of its health or metrics port.
+    pub async fn page(&self, port: u16, path: &str) -> Result<String> {
+        let (_, body) = http_get(port, path).await?;
+        Ok(body)
+    }
+
+    /// Stops it.
+    pub async fn stop(&mut self) -> Result<ExitStatus> {
+        self.process.stop().await
+    }
+}
+
+impl Ports {
+    /// `None` as long as the worker has not written them.
+    fn read(data_dir: &Path) -> Result<Option<Self>> {
+        match std::fs::read(data_dir.join("ports.json")) {
+            Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The status code of a plain HTTP answer from this machine.
+pub async fn http_status(port: u16, path: &str) -> Result<u16> {
+    Ok(http_get(port, path).await?.0)
+}
+
+async fn http_get(port: u16, path: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no HTTP status")?;
+    Ok((code, body.to_owned()))
+}
