@@ -3,9 +3,13 @@
 
 use alloc::vec::Vec;
 
+use cloister_claims::Signed;
 use codec::{Compact, Encode};
 
-use crate::{AccountId, Balance, BlockNumber, EncryptedBeneficiary, H256, Request, ShardBirth, ShardId};
+use crate::{
+    AccountId, Balance, BlockNumber, EncryptedBeneficiary, H256, Registration, RegistrationPolicy, Request, ShardBirth,
+    ShardId,
+};
 
 /// An encoded call.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +48,41 @@ impl Call {
         Self::new(9, 2, calls)
     }
 
+    /// Registers the sender as an attested enclave, or renews its registration.
+    pub fn register_enclave(registration: &Registration) -> Self {
+        Self::new(50, 10, registration)
+    }
+
+    /// Submits TCB info: the signed bytes, their signature and the signer's PEM chain.
+    pub fn register_tcb_info(tcb_info: &Signed) -> Self {
+        Self::new(50, 5, (&tcb_info.body, tcb_info.signature, &tcb_info.issuer_chain))
+    }
+
+    /// Submits the identity of a quoting enclave, likewise.
+    pub fn register_quoting_enclave(identity: &Signed) -> Self {
+        Self::new(50, 4, (&identity.body, identity.signature, &identity.issuer_chain))
+    }
+
+    /// Submits revocation lists: DER of each, and a PEM chain from their issuers (root last).
+    pub fn register_crls(crls: &[Vec<u8>], issuer_chain: &[u8]) -> Self {
+        Self::new(50, 11, (crls, issuer_chain))
+    }
+
+    /// Takes the sender's own registration back.
+    pub fn unregister_sovereign_enclave() -> Self {
+        Self::new(50, 1, ())
+    }
+
+    /// Evicts an enclave whose registration has expired or is no longer wanted.
+    pub fn evict(account: &AccountId) -> Self {
+        Self::new(50, 12, account)
+    }
+
+    /// Changes what layer one demands of registrations (root).
+    pub fn set_policy(policy: &RegistrationPolicy) -> Self {
+        Self::new(50, 13, policy)
+    }
+
     /// Sends an encrypted call to a shard through its inbox.
     pub fn invoke(request: &Request) -> Self {
         Self::new(54, 0, request)
@@ -64,7 +103,7 @@ impl Call {
         Self::new(54, 2, (shard, beneficiary, amount))
     }
 
-    /// Bears a shard (root).
+    /// Bears a shard; only its registered founder may.
     pub fn create_shard(birth: &ShardBirth) -> Self {
         Self::new(54, 10, birth)
     }

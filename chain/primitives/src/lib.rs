@@ -24,11 +24,13 @@ pub mod config;
 pub mod domain;
 pub mod extrinsic;
 pub mod inbox;
+pub mod registry;
 pub mod shard;
 pub mod storage;
 
 pub use inbox::{EncryptedBeneficiary, InboxEntry, Request};
-pub use shard::{EnclaveRecord, ShardBirth, ShardConfig, ShardEntry, ShardId, ShieldingKeys};
+pub use registry::{BuildMode, EnclaveRecord, Registration, RegistrationPolicy, RegistrationRefused, Standing};
+pub use shard::{ShardBirth, ShardConfig, ShardEntry, ShardId, ShieldingKeys};
 
 /// An account of layer one and of a shard.
 pub type AccountId = sp_runtime::AccountId32;

@@ -67,19 +67,6 @@ pub struct ShieldingKeys {
     pub rsa_modulus: [u8; RSA_MODULUS_BYTES],
 }
 
-/// One start of one enclave.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
-pub struct EnclaveRecord {
-    /// Fingerprint of code and configuration.
-    pub measurement: [u8; 32],
-    /// Its account on layer one (ed25519).
-    pub account: AccountId,
-    /// Its signing key (ed25519), drawn at start and never stored.
-    pub incarnation_key: [u8; 32],
-    /// SHA-256 of the SubjectPublicKeyInfo (DER) of its TLS key.
-    pub tls_key_hash: [u8; 32],
-}
-
 /// Everything that a shard is born with.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct ShardBirth {
@@ -93,8 +80,8 @@ pub struct ShardBirth {
     pub shielding_keys: ShieldingKeys,
     /// Commitment to the shard's state before its first block.
     pub genesis_commitment: H256,
-    /// The enclave that bears the shard.
-    pub member: EnclaveRecord,
+    /// Account of the registered enclave that bears the shard, and its only member.
+    pub founder: AccountId,
 }
 
 impl ShardBirth {

@@ -11,9 +11,53 @@ use crate::{AccountId, Balance, Nonce, ShardId};
 /// enclave must not interpret what it reads.
 pub const ENCLAVE_BRIDGE_VERSION: u16 = 1;
 
+/// The same for `Teerex` and [`teerex_version`].
+pub const TEEREX_VERSION: u16 = 1;
+
 /// `EnclaveBridge`'s storage version; a SCALE u16.
 pub fn enclave_bridge_version() -> Vec<u8> {
     prefix("EnclaveBridge", ":__STORAGE_VERSION__:")
+}
+
+/// `Teerex`'s storage version; a SCALE u16.
+pub fn teerex_version() -> Vec<u8> {
+    prefix("Teerex", ":__STORAGE_VERSION__:")
+}
+
+/// A registered enclave; a SCALE [`EnclaveRecord`](crate::EnclaveRecord).
+pub fn enclave(account: &AccountId) -> Vec<u8> {
+    blake2_map("Teerex", "SovereignEnclaves", account.as_ref())
+}
+
+/// All registered enclaves; the account is the last 32 bytes of each key.
+pub fn enclaves_prefix() -> Vec<u8> {
+    prefix("Teerex", "SovereignEnclaves")
+}
+
+/// The raw evidence of a registered enclave; a SCALE [`Evidence`](cloister_claims::Evidence).
+pub fn evidence(account: &AccountId) -> Vec<u8> {
+    blake2_map("Teerex", "EvidenceOf", account.as_ref())
+}
+
+/// What layer one demands of registrations; a SCALE [`RegistrationPolicy`](crate::RegistrationPolicy).
+pub fn registration_policy() -> Vec<u8> {
+    prefix("Teerex", "Policy")
+}
+
+/// TCB info as submitted; a SCALE [`Signed`](cloister_claims::Signed). `key` is root of trust, platform type and FMSPC.
+pub fn raw_tcb_info(key: &impl Encode) -> Vec<u8> {
+    blake2_map("Teerex", "RawTcbInfos", &key.encode())
+}
+
+/// Identity of a quoting enclave as submitted; a SCALE [`Signed`](cloister_claims::Signed). `key` is root of trust and
+/// platform type.
+pub fn raw_qe_identity(key: &impl Encode) -> Vec<u8> {
+    blake2_map("Teerex", "RawQeIdentities", &key.encode())
+}
+
+/// Revocation list as submitted; a SCALE [`SignedCrl`](cloister_claims::SignedCrl). `key` is root of trust and issuer.
+pub fn raw_revocation_list(key: &impl Encode) -> Vec<u8> {
+    blake2_map("Teerex", "RawRevocationLists", &key.encode())
 }
 
 /// The entry of a shard; a SCALE [`ShardEntry`](crate::ShardEntry).
@@ -47,11 +91,7 @@ pub fn shards_prefix() -> Vec<u8> {
 
 /// An account of layer one; a SCALE [`AccountInfo`], absent for an account that does not exist.
 pub fn account(account: &AccountId) -> Vec<u8> {
-    let mut key = prefix("System", "Account");
-    let account: &[u8] = account.as_ref();
-    key.extend_from_slice(&blake2_128(account));
-    key.extend_from_slice(account);
-    key
+    blake2_map("System", "Account", account.as_ref())
 }
 
 /// The block's time in Unix milliseconds; a SCALE u64.
@@ -90,5 +130,12 @@ fn prefix(pallet: &str, item: &str) -> Vec<u8> {
 fn identity_map(pallet: &str, item: &str, shard: &ShardId) -> Vec<u8> {
     let mut key = prefix(pallet, item);
     key.extend_from_slice(shard.as_ref());
+    key
+}
+
+fn blake2_map(pallet: &str, item: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut key = prefix(pallet, item);
+    key.extend_from_slice(&blake2_128(bytes));
+    key.extend_from_slice(bytes);
     key
 }
