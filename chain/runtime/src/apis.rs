@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use cloister_attestation::{Collateral, Evidence, Policy};
+use cloister_chain_primitives::{registry::Appraised, EnclaveRecord, Registration, RegistrationRefused};
 use frame_support::{
     genesis_builder_helper::{build_state, get_preset},
     weights::Weight,
@@ -21,7 +23,7 @@ use sp_version::RuntimeVersion;
 
 use crate::{
     genesis, AccountId, Balance, Block, Executive, Grandpa, InherentDataExt, Nonce, Runtime, RuntimeCall,
-    RuntimeGenesisConfig, SessionKeys, System, TransactionPayment, SLOT_DURATION, VERSION,
+    RuntimeGenesisConfig, SessionKeys, System, Teerex, TransactionPayment, SLOT_DURATION, VERSION,
 };
 
 impl_runtime_apis! {
@@ -176,6 +178,19 @@ impl_runtime_apis! {
 
         fn query_length_to_fee(length: u32) -> Balance {
             TransactionPayment::length_to_fee(length)
+        }
+    }
+
+    impl pallet_teerex::TeerexApi<Block> for Runtime {
+        fn appraise(evidence: Evidence, collateral: Collateral, at: u64, policy: Option<Policy>) -> Appraised {
+            Teerex::appraise(&evidence, &collateral, at, policy)
+        }
+
+        fn check_registration(
+            account: AccountId,
+            registration: Registration,
+        ) -> Result<EnclaveRecord, RegistrationRefused> {
+            Teerex::check(&account, &registration)
         }
     }
 

@@ -1,5 +1,6 @@
 //! Configuration of every pallet.
 
+use cloister_chain_primitives::EnclaveRecord;
 use frame_support::{
     derive_impl,
     dispatch::DispatchClass,
@@ -25,8 +26,8 @@ use sp_version::RuntimeVersion;
 use crate::{
     fees, proxy::ProxyType, AccountId, Aura, Balance, Balances, Block, Hash, Nonce, OriginCaller, PalletInfo, Preimage,
     Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin, RuntimeTask, Session,
-    SessionKeys, System, ValidatorSet, BLOCK_HASH_COUNT, DAYS, EXISTENTIAL_DEPOSIT, MAX_BLOCK_BYTES, MAX_BLOCK_WEIGHT,
-    MAX_VALIDATORS, SESSION_BLOCKS, SLOT_DURATION, SS58_PREFIX, UNIT, VERSION,
+    SessionKeys, System, Teerex, Timestamp, ValidatorSet, BLOCK_HASH_COUNT, DAYS, EXISTENTIAL_DEPOSIT, MAX_BLOCK_BYTES,
+    MAX_BLOCK_WEIGHT, MAX_VALIDATORS, SESSION_BLOCKS, SLOT_DURATION, SS58_PREFIX, UNIT, VERSION,
 };
 
 /// Share of a block that ordinary extrinsics may fill.
@@ -239,8 +240,22 @@ impl pallet_treasury::Config for Runtime {
     type WeightInfo = pallet_treasury::weights::SubstrateWeight<Runtime>;
 }
 
+impl pallet_teerex::Config for Runtime {
+    type Time = Timestamp;
+}
+
+/// Enclaves of `Teerex`, as `EnclaveBridge` asks for them.
+pub struct Registry;
+
+impl pallet_enclave_bridge::RegisteredEnclaves for Registry {
+    fn serving(account: &AccountId) -> Option<EnclaveRecord> {
+        Teerex::serving(account)
+    }
+}
+
 impl pallet_enclave_bridge::Config for Runtime {
     type Currency = Balances;
+    type Registry = Registry;
     // An enclave that has nothing else to do opens so many RSA envelopes in a quarter of a slot.
     type MaxInboxEntriesPerBlock = ConstU32<256>;
     type MaxInboxBytesPerBlock = ConstU32<{ 1024 * 1024 }>;

@@ -3,13 +3,15 @@
 
 use alloc::vec::Vec;
 
-use frame_support::build_struct_json_patch;
+use cloister_attestation::{Policy, Stance};
+use cloister_chain_primitives::RegistrationPolicy;
+use frame_support::{build_struct_json_patch, traits::Get};
 use serde_json::Value;
 use sp_genesis_builder::{PresetId, DEV_RUNTIME_PRESET, LOCAL_TESTNET_RUNTIME_PRESET};
 use sp_keyring::{Ed25519Keyring, Sr25519Keyring};
 
 use crate::{
-    AccountId, Balance, BalancesConfig, RuntimeGenesisConfig, SessionConfig, SessionKeys, SudoConfig,
+    AccountId, Balance, BalancesConfig, RuntimeGenesisConfig, SessionConfig, SessionKeys, SudoConfig, TeerexConfig,
     ValidatorSetConfig, UNIT,
 };
 
@@ -51,10 +53,17 @@ fn patch(validators: &[(Sr25519Keyring, Ed25519Keyring)]) -> Value {
         balances: BalancesConfig { balances: endowed().map(|account| (account, ENDOWMENT)).collect::<Vec<_>>() },
         session: SessionConfig { keys: keys.collect::<Vec<_>>() },
         sudo: SudoConfig { key: Some(Sr25519Keyring::Alice.to_account_id()) },
+        teerex: TeerexConfig { simulation_allowed: true, policy: policy() },
         validator_set: ValidatorSetConfig {
             validators: validators.iter().map(|(account, _)| account.to_account_id()).collect::<Vec<_>>()
         },
     })
+}
+
+/// The chain's usual policy, and enclaves without a TEE.
+fn policy() -> RegistrationPolicy {
+    let policy = pallet_teerex::DefaultPolicy::get();
+    RegistrationPolicy { appraisal: Policy { simulation: Stance::Allowed, ..policy.appraisal }, ..policy }
 }
 
 fn endowed() -> impl Iterator<Item = AccountId> {

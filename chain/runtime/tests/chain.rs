@@ -2,6 +2,7 @@
 
 mod common;
 
+use cloister_attestation::{Policy, Stance};
 use cloister_runtime::{genesis, Balances, Runtime, System, UNIT};
 use codec::DecodeAll;
 use common::*;
@@ -42,6 +43,22 @@ fn presets_build() {
             }
         });
     }
+}
+
+#[test]
+fn presets_allow_simulation_and_nothing_else_does() {
+    for name in ["development", "local_testnet"] {
+        preset(name).execute_with(|| {
+            assert!(pallet_teerex::SimulationAllowed::<Runtime>::get());
+            let policy = pallet_teerex::Policy::<Runtime>::get();
+            assert_eq!(policy.appraisal, Policy { simulation: Stance::Allowed, ..Policy::default() });
+            assert_eq!((policy.max_evidence_age, policy.incarnation_gap), (250, 3));
+            assert_eq!((policy.reattest_interval_ms, policy.eviction_grace_ms), (86_400_000, 600_000));
+        });
+    }
+    let default = cloister_runtime::TeerexConfig::default();
+    assert!(!default.simulation_allowed);
+    assert_eq!(default.policy.appraisal, Policy::default());
 }
 
 #[test]

@@ -2,19 +2,23 @@
 
 mod common;
 
+use cloister_attestation::{Evidence, Signed};
 use cloister_chain_primitives::{
     calls::Call,
     extrinsic::{self, ChainVersion, Mortality},
-    storage, AccountId, InboxEntry, ShardEntry, UNIT,
+    storage, AccountId, EnclaveRecord, InboxEntry, Registration, RegistrationPolicy, ShardEntry, UNIT,
 };
 use cloister_runtime::{
     Aura, Balances, EnclaveBridge, Executive, Grandpa, Multisig, Preimage, Proxy, Runtime, RuntimeCall, Scheduler,
-    Session, Sudo, System, Timestamp, TransactionPayment, Treasury, UncheckedExtrinsic, Utility, ValidatorSet,
+    Session, Sudo, System, Teerex, Timestamp, TransactionPayment, Treasury, UncheckedExtrinsic, Utility, ValidatorSet,
     SLOT_DURATION, SS58_PREFIX, VERSION,
 };
 use codec::{Decode, DecodeAll, Encode};
 use common::*;
-use frame_support::{storage::storage_prefix, traits::PalletInfoAccess};
+use frame_support::{
+    storage::storage_prefix,
+    traits::{Get, PalletInfoAccess},
+};
 use sp_core::{ed25519, Pair, H256};
 use sp_keyring::Sr25519Keyring::{Alice, Bob};
 use sp_runtime::{
@@ -41,15 +45,16 @@ fn pallet_indices() {
         Aura::index(),
         Grandpa::index(),
         Treasury::index(),
+        Teerex::index(),
         EnclaveBridge::index(),
     ];
-    assert_eq!(indices, [0, 1, 3, 5, 6, 7, 8, 9, 10, 11, 21, 22, 23, 24, 30, 54]);
+    assert_eq!(indices, [0, 1, 3, 5, 6, 7, 8, 9, 10, 11, 21, 22, 23, 24, 30, 50, 54]);
 }
 
 #[test]
 fn version_and_constants() {
-    assert_eq!((VERSION.spec_name.as_ref(), VERSION.spec_version), ("cloister", 1));
-    assert_eq!((VERSION.transaction_version, VERSION.system_version), (1, 1));
+    assert_eq!((VERSION.spec_name.as_ref(), VERSION.spec_version), ("cloister", 2));
+    assert_eq!((VERSION.transaction_version, VERSION.system_version), (2, 1));
     assert_eq!(SLOT_DURATION, 1_000);
     assert_eq!(<Runtime as frame_system::Config>::SS58Prefix::get(), SS58_PREFIX);
 }
@@ -58,9 +63,12 @@ fn version_and_constants() {
 fn calls() {
     let shard = birth().shard_id(&genesis_hash());
     let (hash, root) = (H256::repeat_byte(1), H256::repeat_byte(2));
+    let url: Vec<u8> = b"wss://worker.example:2000".to_vec();
+    let registered = Registration { url: Some(url.try_into().expect("it fits")), ..registration(9, &hash) };
+    let signed = Signed { body: vec![3; 70], signature: [4; 64], issuer_chain: vec![5; 80] };
     let transfer: RuntimeCall =
         pallet_balances::Call::transfer_allow_death { dest: Bob.to_account_id().into(), value: 3 }.into();
-    let pairs: [(Call, RuntimeCall); 7] = [
+    let pairs: [(Call, RuntimeCall); 14] = [
         (Call::transfer_allow_death(&Bob.to_account_id(), 3), transfer.clone()),
         (Call::sudo(&Call::create_shard(&birth())), pallet_sudo::Call::sudo { call: Box::new(create()) }.into()),
         (
@@ -80,6 +88,44 @@ fn calls() {
         ),
         (Call::shield_funds(&shard, &beneficiary(), SHIELDED), shield(shard)),
         (Call::create_shard(&birth()), create()),
+        (
+            Call::register_enclave(&registered),
+            pallet_teerex::Call::register_enclave { registration: Box::new(registered.clone()) }.into(),
+        ),
+        (
+            Call::register_tcb_info(&signed),
+            pallet_teerex::Call::register_tcb_info {
+                body: signed.body.clone().try_into().expect("it fits"),
+                signature: signed.signature,
+                issuer_chain: signed.issuer_chain.clone().try_into().expect("it fits"),
+            }
+            .into(),
+        ),
+        (
+            Call::register_quoting_enclave(&signed),
+            pallet_teerex::Call::register_quoting_enclave {
+                body: signed.body.clone().try_into().expect("it fits"),
+                signature: signed.signature,
+                issuer_chain: signed.issuer_chain.clone().try_into().expect("it fits"),
+            }
+            .into(),
+        ),
+        (
+            Call::register_crls(&[vec![1; 300], vec![2; 20]], &signed.issuer_chain),
+            pallet_teerex::Call::register_crls {
+                crls: vec![vec![1; 300].try_into().expect("it fits"), vec![2; 20].try_into().expect("it fits")]
+                    .try_into()
+                    .expect("they fit"),
+                issuer_chain: signed.issuer_chain.clone().try_into().expect("it fits"),
+            }
+            .into(),
+        ),
+        (Call::unregister_sovereign_enclave(), pallet_teerex::Call::unregister_sovereign_enclave {}.into()),
+        (Call::evict(&Bob.to_account_id()), pallet_teerex::Call::evict { account: Bob.to_account_id() }.into()),
+        (
+            Call::set_policy(&pallet_teerex::DefaultPolicy::get()),
+            pallet_teerex::Call::set_policy { policy: Box::new(pallet_teerex::DefaultPolicy::get()) }.into(),
+        ),
     ];
     for (ours, runtimes) in pairs {
         assert_eq!(RuntimeCall::decode_all(&mut &ours.encode()[..]), Ok(runtimes.clone()));
@@ -94,6 +140,7 @@ fn create() -> RuntimeCall {
 #[test]
 fn storage_keys() {
     use pallet_enclave_bridge::{Escrow, Inbox, InboxLength, Shards};
+    use pallet_teerex::{EvidenceOf, Policy, SovereignEnclaves};
 
     let shard = birth().shard_id(&genesis_hash());
     let account = Alice.to_account_id();
@@ -104,6 +151,11 @@ fn storage_keys() {
         assert_eq!(storage::inbox_entry(&shard, number), Inbox::<Runtime>::hashed_key_for(shard, number));
     }
     assert_eq!(storage::escrow(&shard), Escrow::<Runtime>::hashed_key_for(shard));
+    assert_eq!(storage::enclave(&account), SovereignEnclaves::<Runtime>::hashed_key_for(&account));
+    assert_eq!(storage::enclaves_prefix(), storage_prefix(b"Teerex", b"SovereignEnclaves"));
+    assert!(storage::enclave(&account).ends_with(account.as_ref()));
+    assert_eq!(storage::evidence(&account), EvidenceOf::<Runtime>::hashed_key_for(&account));
+    assert_eq!(storage::registration_policy(), Policy::<Runtime>::hashed_key());
     assert_eq!(storage::account(&account), frame_system::Account::<Runtime>::hashed_key_for(&account));
     assert_eq!(storage::timestamp(), pallet_timestamp::Now::<Runtime>::hashed_key());
 }
@@ -125,6 +177,14 @@ fn storage_values() {
         assert_eq!(stored::<InboxEntry>(&storage::inbox_entry(&shard, 2)), None);
         assert_eq!(stored(&storage::escrow(&shard)), Some(SHIELDED));
         assert_eq!(stored(&storage::enclave_bridge_version()), Some(storage::ENCLAVE_BRIDGE_VERSION));
+        assert_eq!(stored(&storage::teerex_version()), Some(storage::TEEREX_VERSION));
+        let founder = FOUNDER.to_account_id();
+        let record: EnclaveRecord = stored(&storage::enclave(&founder)).expect("the founder is registered");
+        assert_eq!((record.fingerprint, record.bound_block), (birth().config.enclave_fingerprint, 0));
+        let evidence: Evidence = stored(&storage::evidence(&founder)).expect("and its evidence is kept");
+        assert_eq!(evidence, registration(0, &genesis_hash()).evidence);
+        let policy: RegistrationPolicy = stored(&storage::registration_policy()).expect("written at genesis");
+        assert_eq!(policy.max_evidence_age, 250);
         assert_eq!(stored(&storage::timestamp()), Some(pallet_timestamp::Now::<Runtime>::get()));
         assert!(sp_io::storage::exists(&storage::events()));
 

@@ -1,10 +1,10 @@
 //! Shards, their inbox and their escrow on layer one.
 //!
-//! A shard is born by one call of root. From then on `invoke` and `shield_funds` append numbered entries to its inbox,
+//! A shard is born by one call of a registered enclave, its founder. From then on `invoke` and `shield_funds` append numbered entries to its inbox,
 //! from whatever origin path they are called (batch, proxy, multisig, scheduler): what counts is the entry in storage,
 //! which the enclave reads by proof at a finalized header. An entry of a call that fails is rolled back with the call.
 //!
-//! Trusts its origins alone. It never looks into ciphertexts, and never pays out: what lies in an escrow leaves it only
+//! Trusts its origins, and the registry as to which enclaves serve. It never looks into ciphertexts, and never pays out: what lies in an escrow leaves it only
 //! by calls that carry a proof of the shard's outbox. Nothing is pruned as long as no anchor says what was consumed.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
@@ -14,12 +14,20 @@ extern crate alloc;
 
 pub mod weights;
 
+use cloister_chain_primitives::{AccountId, EnclaveRecord};
+
 #[cfg(test)]
 mod mock;
 #[cfg(test)]
 mod tests;
 
 pub use pallet::*;
+
+/// The registry of attested enclaves.
+pub trait RegisteredEnclaves {
+    /// The record of an enclave that may serve now.
+    fn serving(account: &AccountId) -> Option<EnclaveRecord>;
+}
 
 #[frame_support::pallet]
 pub mod pallet {
@@ -39,7 +47,7 @@ pub mod pallet {
     use frame_system::pallet_prelude::*;
     use sp_runtime::{SaturatedConversion, traits::Zero};
 
-    use crate::weights;
+    use crate::{RegisteredEnclaves, weights};
 
     const STORAGE_VERSION: StorageVersion =
         StorageVersion::new(cloister_chain_primitives::storage::ENCLAVE_BRIDGE_VERSION);
@@ -54,6 +62,9 @@ pub mod pallet {
     pub trait Config: frame_system::Config<AccountId = AccountId, Hash = H256> {
         /// The money that is shielded.
         type Currency: Mutate<AccountId, Balance = Balance>;
+
+        /// Who may bear a shard.
+        type Registry: RegisteredEnclaves;
 
         /// Most entries that one shard's inbox takes in one block.
         #[pallet::constant]
@@ -131,10 +142,14 @@ pub mod pallet {
         UnknownShard,
         /// A shard was born with these parameters before.
         ShardExists,
-        /// The member's measurement is not the fingerprint that the shard's configuration authorises.
+        /// The sender is not the shard's founder.
+        NotTheFounder,
+        /// The founder is not registered, or may not serve.
+        FounderNotServing,
+        /// The founder's measurement is not the fingerprint that the shard's configuration authorises.
         FingerprintMismatch,
-        /// The member's account is not among the authorities that the shard's configuration names.
-        MemberNotAuthorised,
+        /// The founder is not among the authorities that the shard's configuration names.
+        FounderNotAuthorised,
         /// The shard's configuration allows no member at all.
         NoInstancesAllowed,
         /// The shard is under maintenance and takes no calls and no money.
@@ -149,8 +164,6 @@ pub mod pallet {
         TooManyInboxBytes,
         /// The inbox has used up its numbers.
         InboxExhausted,
-        /// The sender is not a member of the shard.
-        NotAMember,
         /// The reported block is not an ancestor of this one.
         BlockNotReached,
         /// Another block has the reported height.
@@ -171,7 +184,7 @@ pub mod pallet {
             Ok(())
         }
 
-        /// Reports that the shard has consumed its inbox up to a block. Only the shard's member may say so. Nothing is
+        /// Reports that the shard has consumed its inbox up to a block. Only the shard's founder may say so. Nothing is
         /// pruned on such a word: that needs an anchored `inbox_consumed`.
         #[pallet::call_index(1)]
         #[pallet::weight(weights::confirm_processed_parentchain_block::<T>())]
@@ -184,10 +197,10 @@ pub mod pallet {
         ) -> DispatchResult {
             let sender = ensure_signed(origin)?;
             let entry = Shards::<T>::get(shard).ok_or(Error::<T>::UnknownShard)?;
-            ensure!(sender == entry.birth.member.account, Error::<T>::NotAMember);
+            ensure!(sender == entry.birth.founder, Error::<T>::NotTheFounder);
             // A block does not know its own hash, so the current one cannot have been consumed.
             ensure!(block_number < Self::height(), Error::<T>::BlockNotReached);
-            // System forgets the hashes of old blocks; what cannot be compared is taken on the member's word.
+            // System forgets the hashes of old blocks; what cannot be compared is taken on the founder's word.
             let known = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::from(block_number));
             ensure!(known.is_zero() || known == block_hash, Error::<T>::BlockHashMismatch);
             Self::deposit_event(Event::ProcessedParentchainBlock {
@@ -225,17 +238,19 @@ pub mod pallet {
             Ok(())
         }
 
-        /// Bears a shard. Root vouches for the member until enclaves register with evidence.
+        /// Bears a shard. Its founder signs, and must be registered with the measurement that the shard authorises.
         #[pallet::call_index(10)]
         #[pallet::weight(weights::create_shard::<T>())]
         pub fn create_shard(origin: OriginFor<T>, birth: Box<ShardBirth>) -> DispatchResult {
-            ensure_root(origin)?;
+            let sender = ensure_signed(origin)?;
             let birth = *birth;
-            let (config, member) = (&birth.config, &birth.member);
-            ensure!(member.measurement == config.enclave_fingerprint, Error::<T>::FingerprintMismatch);
+            let (config, founder) = (&birth.config, &birth.founder);
+            ensure!(sender == *founder, Error::<T>::NotTheFounder);
+            let record = T::Registry::serving(founder).ok_or(Error::<T>::FounderNotServing)?;
+            ensure!(record.fingerprint == config.enclave_fingerprint, Error::<T>::FingerprintMismatch);
             ensure!(
-                config.authorities.as_ref().is_none_or(|authorities| authorities.contains(&member.account)),
-                Error::<T>::MemberNotAuthorised
+                config.authorities.as_ref().is_none_or(|authorities| authorities.contains(founder)),
+                Error::<T>::FounderNotAuthorised
             );
             ensure!(config.max_instances != Some(0), Error::<T>::NoInstancesAllowed);
             let shard = birth.shard_id(&Self::genesis());

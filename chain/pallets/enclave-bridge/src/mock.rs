@@ -1,9 +1,12 @@
 //! A runtime with this pallet, money and batches.
 
+use std::cell::RefCell;
+
 use cloister_chain_primitives::{
-    AccountId, Balance, EXISTENTIAL_DEPOSIT, EncryptedBeneficiary, H256, Request, ShardBirth, ShardConfig, ShardId,
-    ShieldingKeys, UNIT, shard::EnclaveRecord,
+    AccountId, Balance, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, EncryptedBeneficiary, H256, Request, ShardBirth,
+    ShardConfig, ShardId, ShieldingKeys, Standing, UNIT,
 };
+use cloister_claims::{TcbStatus, TeeKind};
 use frame_support::{
     construct_runtime, derive_impl,
     traits::{ConstU32, ConstU128},
@@ -49,13 +52,52 @@ impl crate::Config for Test {
     type Currency = Balances;
     type MaxInboxBytesPerBlock = ConstU32<MAX_BYTES>;
     type MaxInboxEntriesPerBlock = ConstU32<MAX_ENTRIES>;
+    type Registry = Registry;
 }
 
-/// Runs at block 1 with 1 000 UNIT for Alice and the member.
+/// The founder with the fingerprint in `SERVING`, and nobody else.
+pub struct Registry;
+
+thread_local! {
+    static SERVING: RefCell<Option<[u8; 32]>> = const { RefCell::new(Some(FINGERPRINT)) };
+}
+
+/// What the founder runs.
+pub const FINGERPRINT: [u8; 32] = [3; 32];
+
+/// Changes what the founder runs; nothing if it may not serve.
+pub fn founder_serves(fingerprint: Option<[u8; 32]>) {
+    SERVING.set(fingerprint);
+}
+
+impl crate::RegisteredEnclaves for Registry {
+    fn serving(account: &AccountId) -> Option<EnclaveRecord> {
+        let fingerprint = SERVING.with_borrow(|fingerprint| *fingerprint).filter(|_| *account == founder())?;
+        Some(EnclaveRecord {
+            fingerprint,
+            signer: [0; 32],
+            kind: TeeKind::Sgx,
+            tcb_status: TcbStatus::UpToDate,
+            advisories: Vec::new(),
+            platform_id_hash: [0; 32],
+            build_mode: BuildMode::Production,
+            incarnation_key: [7; 32],
+            tls_key_hash: [8; 32],
+            url: None,
+            bound_block: 0,
+            incarnation_since: 0,
+            verified_at: 0,
+            expires_at: 1,
+            standing: Standing::Active,
+        })
+    }
+}
+
+/// Runs at block 1 with 1 000 UNIT for Alice and the founder, who is registered.
 pub fn run(test: impl FnOnce()) {
     let mut storage = RuntimeGenesisConfig {
         balances: pallet_balances::GenesisConfig {
-            balances: vec![(alice(), 1_000 * UNIT), (member(), 1_000 * UNIT)],
+            balances: vec![(alice(), 1_000 * UNIT), (founder(), 1_000 * UNIT)],
             ..Default::default()
         },
         ..Default::default()
@@ -63,6 +105,7 @@ pub fn run(test: impl FnOnce()) {
     .build_storage()
     .map(sp_io::TestExternalities::new)
     .expect("the genesis is valid");
+    founder_serves(Some(FINGERPRINT));
     storage.execute_with(|| {
         System::set_block_number(1);
         test();
@@ -73,14 +116,14 @@ pub fn alice() -> AccountId {
     AccountId::new([1; 32])
 }
 
-pub fn member() -> AccountId {
+pub fn founder() -> AccountId {
     AccountId::new([2; 32])
 }
 
 pub fn birth() -> ShardBirth {
     ShardBirth {
         config: ShardConfig {
-            enclave_fingerprint: [3; 32],
+            enclave_fingerprint: FINGERPRINT,
             max_instances: None,
             authorities: None,
             maintenance_mode: false,
@@ -89,12 +132,7 @@ pub fn birth() -> ShardBirth {
         escrow_cap: Some(100 * UNIT),
         shielding_keys: ShieldingKeys { epoch: 0, hpke: [4; 32], rsa_modulus: [5; 384] },
         genesis_commitment: H256::repeat_byte(6),
-        member: EnclaveRecord {
-            measurement: [3; 32],
-            account: member(),
-            incarnation_key: [7; 32],
-            tls_key_hash: [8; 32],
-        },
+        founder: founder(),
     }
 }
 

@@ -15,9 +15,13 @@ fn signed() -> RuntimeOrigin {
     RuntimeOrigin::signed(alice())
 }
 
+fn by_founder() -> RuntimeOrigin {
+    RuntimeOrigin::signed(founder())
+}
+
 fn born(birth: ShardBirth) -> ShardId {
     let shard = birth.shard_id(&System::block_hash(0));
-    assert_ok!(create(birth).dispatch(RuntimeOrigin::root()));
+    assert_ok!(create(birth).dispatch(by_founder()));
     shard
 }
 
@@ -41,13 +45,28 @@ fn storage_version_stands_in_the_genesis() {
 }
 
 #[test]
-fn root_bears_a_shard_once() {
+fn the_founder_bears_a_shard_once() {
     run(|| {
-        assert_noop!(create(birth()).dispatch(signed()), DispatchError::BadOrigin);
+        assert_noop!(create(birth()).dispatch(RuntimeOrigin::root()), DispatchError::BadOrigin);
+        assert_refused!(create(birth()), signed(), NotTheFounder);
         let shard = born(birth());
         assert_eq!(Shards::<Test>::get(shard), Some(ShardEntry { birth: birth(), born_at: 1 }));
         assert_eq!(last_event(), Event::ShardConfigUpdated(shard).into());
-        assert_refused!(create(birth()), RuntimeOrigin::root(), ShardExists);
+        assert_refused!(create(birth()), by_founder(), ShardExists);
+    });
+}
+
+#[test]
+fn only_a_registered_enclave_bears_a_shard() {
+    run(|| {
+        let stranger = ShardBirth { founder: alice(), ..birth() };
+        assert_refused!(create(stranger), signed(), FounderNotServing);
+        founder_serves(None);
+        assert_refused!(create(birth()), by_founder(), FounderNotServing);
+        founder_serves(Some([0; 32]));
+        assert_refused!(create(birth()), by_founder(), FingerprintMismatch);
+        founder_serves(Some(FINGERPRINT));
+        born(birth());
     });
 }
 
@@ -57,22 +76,22 @@ fn contradictory_births_are_refused() {
         let refuse = |mutate: fn(&mut ShardBirth), error: Error<Test>| {
             let mut birth = birth();
             mutate(&mut birth);
-            assert_noop!(create(birth).dispatch(RuntimeOrigin::root()), error);
+            assert_noop!(create(birth).dispatch(by_founder()), error);
         };
-        refuse(|birth| birth.member.measurement = [0; 32], Error::FingerprintMismatch);
+        refuse(|birth| birth.config.enclave_fingerprint = [0; 32], Error::FingerprintMismatch);
         refuse(|birth| birth.config.max_instances = Some(0), Error::NoInstancesAllowed);
         refuse(
             |birth| birth.config.authorities = Some(vec![alice()].try_into().expect("one fits")),
-            Error::MemberNotAuthorised,
+            Error::FounderNotAuthorised,
         );
     });
 }
 
 #[test]
-fn a_named_member_may_bear_a_shard() {
+fn a_named_founder_may_bear_a_shard() {
     run(|| {
         let mut birth = birth();
-        birth.config.authorities = Some(vec![alice(), member()].try_into().expect("two fit"));
+        birth.config.authorities = Some(vec![alice(), founder()].try_into().expect("two fit"));
         birth.config.max_instances = Some(1);
         born(birth);
     });
@@ -240,7 +259,7 @@ fn a_failed_batch_leaves_nothing() {
 }
 
 #[test]
-fn only_the_member_confirms_blocks_of_this_chain() {
+fn only_the_founder_confirms_blocks_of_this_chain() {
     run(|| {
         let shard = born(birth());
         let hash = H256::repeat_byte(55);
@@ -254,12 +273,12 @@ fn only_the_member_confirms_blocks_of_this_chain() {
                 trusted_calls_merkle_root: H256::repeat_byte(1),
             })
         };
-        let member = RuntimeOrigin::signed(member());
-        assert_refused!(confirm(ShardId(H256::zero()), hash, 5), member.clone(), UnknownShard);
-        assert_refused!(confirm(shard, hash, 5), signed(), NotAMember);
-        assert_refused!(confirm(shard, hash, 6), member.clone(), BlockNotReached);
-        assert_refused!(confirm(shard, H256::repeat_byte(56), 5), member.clone(), BlockHashMismatch);
-        assert_ok!(confirm(shard, hash, 5).dispatch(member.clone()));
+        let founder = by_founder();
+        assert_refused!(confirm(ShardId(H256::zero()), hash, 5), founder.clone(), UnknownShard);
+        assert_refused!(confirm(shard, hash, 5), signed(), NotTheFounder);
+        assert_refused!(confirm(shard, hash, 6), founder.clone(), BlockNotReached);
+        assert_refused!(confirm(shard, H256::repeat_byte(56), 5), founder.clone(), BlockHashMismatch);
+        assert_ok!(confirm(shard, hash, 5).dispatch(founder.clone()));
         let event = Event::ProcessedParentchainBlock {
             shard,
             block_hash: hash,
@@ -268,7 +287,7 @@ fn only_the_member_confirms_blocks_of_this_chain() {
         };
         assert_eq!(last_event(), event.into());
         assert!(System::block_hash(4).is_zero());
-        assert_ok!(confirm(shard, H256::repeat_byte(44), 4).dispatch(member));
+        assert_ok!(confirm(shard, H256::repeat_byte(44), 4).dispatch(founder));
     });
 }
 

@@ -1,14 +1,16 @@
 //! A chain without a node: builds blocks on the real runtime from a genesis preset.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use cloister_attestation::{Evidence, Signed};
 use cloister_chain_primitives::{
-    shard::EnclaveRecord, AccountId, Balance, BlockNumber, EncryptedBeneficiary, Header, Nonce, Request, ShardBirth,
-    ShardConfig, ShardId, ShieldingKeys, H256, UNIT,
+    registry::report_data, AccountId, Balance, BlockNumber, EncryptedBeneficiary, Header, Nonce, Registration, Request,
+    ShardBirth, ShardConfig, ShardId, ShieldingKeys, H256, UNIT,
 };
 use cloister_runtime::{
     genesis, EnclaveBridge, Executive, Runtime, RuntimeCall, RuntimeEvent, RuntimeGenesisConfig, SignedPayload, System,
     TxExtension, UncheckedExtrinsic, SLOT_DURATION,
 };
+use cloister_synthetic_evidence::{Authority, Scenario};
 use codec::Encode;
 use frame_support::traits::BuildGenesisConfig;
 use serde_json::Value;
@@ -123,11 +125,56 @@ impl Chain {
         assert_eq!(last, Some(Ok(())), "the call of root takes effect");
     }
 
+    /// Submits the development root's collateral.
+    pub fn collateral(&self) {
+        let scenario = scenario();
+        let collateral = scenario.collateral();
+        let Signed { body, signature, issuer_chain } = collateral.tcb_info;
+        let (body, issuer_chain) = (body.try_into().expect("it fits"), issuer_chain.try_into().expect("it fits"));
+        self.succeed(FOUNDER, pallet_teerex::Call::register_tcb_info { body, signature, issuer_chain });
+        let Signed { body, signature, issuer_chain } = collateral.qe_identity;
+        let (body, issuer_chain) = (body.try_into().expect("it fits"), issuer_chain.try_into().expect("it fits"));
+        self.succeed(FOUNDER, pallet_teerex::Call::register_quoting_enclave { body, signature, issuer_chain });
+        let crls = collateral.root_crl.into_iter().chain(collateral.pck_crl.map(|list| list.crl));
+        let crls: Vec<_> = crls.map(|crl| crl.try_into().expect("it fits")).collect();
+        let issuer_chain = scenario.authority.pck_ca_chain(scenario.issuer).try_into().expect("it fits");
+        self.succeed(
+            FOUNDER,
+            pallet_teerex::Call::register_crls { crls: crls.try_into().expect("they fit"), issuer_chain },
+        );
+    }
+
+    /// Registers the founder, naming the newest finished block.
+    pub fn register(&self) {
+        let registration = Box::new(registration(self.number - 1, &self.parent));
+        self.succeed(FOUNDER, pallet_teerex::Call::register_enclave { registration });
+    }
+
     /// Bears a shard and returns its id.
     pub fn shard(&self) -> ShardId {
-        self.sudo(pallet_enclave_bridge::Call::create_shard { birth: Box::new(birth()) });
+        self.collateral();
+        self.register();
+        self.succeed(FOUNDER, pallet_enclave_bridge::Call::create_shard { birth: Box::new(birth()) });
         birth().shard_id(&genesis_hash())
     }
+}
+
+/// The account of the enclave of these tests.
+pub const FOUNDER: Sr25519Keyring = Sr25519Keyring::Ferdie;
+/// What it runs.
+const FINGERPRINT: [u8; 32] = [1; 32];
+
+/// Evidence and collateral of the founder's platform.
+pub fn scenario() -> Scenario {
+    Scenario::sgx(&Authority::development()).with_measurement(&FINGERPRINT)
+}
+
+/// A registration of the founder that names a block.
+pub fn registration(block_number: BlockNumber, block_hash: &H256) -> Registration {
+    let (incarnation_key, tls_key_hash) = ([6; 32], [7; 32]);
+    let stated = report_data(&genesis_hash(), &FOUNDER.to_account_id(), &incarnation_key, &tls_key_hash, block_hash);
+    let evidence = Evidence::Dcap(scenario().with_report_data(&stated).quote());
+    Registration { evidence, incarnation_key, tls_key_hash, block_number, url: None }
 }
 
 fn signed(signer: Sr25519Keyring, call: RuntimeCall) -> UncheckedExtrinsic {
@@ -156,7 +203,7 @@ fn extension(nonce: Nonce) -> TxExtension {
 pub fn birth() -> ShardBirth {
     ShardBirth {
         config: ShardConfig {
-            enclave_fingerprint: [1; 32],
+            enclave_fingerprint: FINGERPRINT,
             max_instances: Some(1),
             authorities: None,
             maintenance_mode: false,
@@ -165,12 +212,7 @@ pub fn birth() -> ShardBirth {
         escrow_cap: Some(1_000 * UNIT),
         shielding_keys: ShieldingKeys { epoch: 0, hpke: [2; 32], rsa_modulus: [3; 384] },
         genesis_commitment: H256::repeat_byte(4),
-        member: EnclaveRecord {
-            measurement: [1; 32],
-            account: AccountId::new([5; 32]),
-            incarnation_key: [6; 32],
-            tls_key_hash: [7; 32],
-        },
+        founder: FOUNDER.to_account_id(),
     }
 }
 

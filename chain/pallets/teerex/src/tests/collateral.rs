@@ -1,0 +1,193 @@
+//! Collateral is verified, and never replaced by an older one.
+
+use cloister_attestation::{
+    Error as Flaw,
+    collateral::{CrlIssuer, PlatformType, RootOfTrust},
+};
+use cloister_synthetic_evidence::{Authority, Crl, Scenario};
+use frame_support::{assert_noop, assert_ok};
+
+use super::{events, not_genuine};
+use crate::{
+    CollateralKey, Error, Event, QeIdentities, RawQeIdentities, RawRevocationLists, RawTcbInfos, RevocationLists,
+    TcbInfos, mock::*,
+};
+
+const FMSPC: [u8; 6] = [0x00, 0xa0, 0x67, 0x11, 0x00, 0x00];
+const SGX: PlatformType = PlatformType::Sgx;
+
+#[test]
+fn collateral_is_stored_verified_and_as_published() {
+    run(|| {
+        let raw = scenario().collateral();
+        assert_eq!(RawTcbInfos::<Test>::get((DEVELOPMENT, SGX, FMSPC)), Some(raw.tcb_info));
+        assert_eq!(RawQeIdentities::<Test>::get((DEVELOPMENT, SGX)), Some(raw.qe_identity));
+        let list = |issuer| RawRevocationLists::<Test>::get((DEVELOPMENT, issuer)).map(|raw| raw.crl);
+        assert_eq!(list(CrlIssuer::Root), raw.root_crl);
+        assert_eq!(RawRevocationLists::<Test>::get((DEVELOPMENT, CrlIssuer::Processor)), raw.pck_crl);
+        let tcb_info = TcbInfos::<Test>::get((DEVELOPMENT, SGX, FMSPC)).expect("it was taken");
+        assert_eq!((tcb_info.evaluation_number, tcb_info.levels.len()), (17, 2));
+        let identity = QeIdentities::<Test>::get((DEVELOPMENT, SGX)).expect("it was taken");
+        assert_eq!((identity.isv_prod_id, identity.levels.len()), (1, 2));
+        let issued = cloister_synthetic_evidence::VALID_FROM;
+        let next_update = cloister_synthetic_evidence::VALID_UNTIL;
+        let updated = |collateral| Event::CollateralUpdated { collateral, issued, next_update };
+        assert_eq!(
+            events(),
+            [
+                updated(CollateralKey::TcbInfo(DEVELOPMENT, SGX, FMSPC)),
+                updated(CollateralKey::QeIdentity(DEVELOPMENT, SGX)),
+                updated(CollateralKey::RevocationList(DEVELOPMENT, CrlIssuer::Root)),
+                updated(CollateralKey::RevocationList(DEVELOPMENT, CrlIssuer::Processor)),
+            ]
+        );
+    });
+}
+
+#[test]
+fn collateral_is_known_once() {
+    run(|| {
+        assert_noop!(submit_tcb_info(&scenario()), Error::<Test>::AlreadyKnown);
+        assert_noop!(submit_qe_identity(&scenario()), Error::<Test>::AlreadyKnown);
+        assert_noop!(submit_crls(&scenario()), Error::<Test>::AlreadyKnown);
+    });
+}
+
+#[test]
+fn tcb_info_never_gets_older() {
+    run(|| {
+        let with = |days: u64, number: u64| {
+            let mut scenario = scenario();
+            scenario.tcb_info.issue_date += days * 24 * HOUR;
+            scenario.tcb_info.tcb_evaluation_data_number = number;
+            scenario
+        };
+        assert_ok!(submit_tcb_info(&with(2, 18)));
+        assert_noop!(submit_tcb_info(&with(1, 18)), Error::<Test>::OlderCollateral);
+        assert_noop!(submit_tcb_info(&with(2, 17)), Error::<Test>::OlderCollateral);
+        // Neither makes up for the other.
+        assert_noop!(submit_tcb_info(&with(3, 17)), Error::<Test>::OlderCollateral);
+        assert_noop!(submit_tcb_info(&with(1, 19)), Error::<Test>::OlderCollateral);
+        assert_ok!(submit_tcb_info(&with(3, 18)));
+        assert_ok!(submit_tcb_info(&with(3, 19)));
+    });
+}
+
+#[test]
+fn identities_of_quoting_enclaves_never_get_older() {
+    run(|| {
+        let with = |days: u64, number: u64| {
+            let mut scenario = scenario();
+            scenario.qe_identity.issue_date += days * 24 * HOUR;
+            scenario.qe_identity.tcb_evaluation_data_number = number;
+            scenario
+        };
+        assert_ok!(submit_qe_identity(&with(2, 18)));
+        assert_noop!(submit_qe_identity(&with(1, 18)), Error::<Test>::OlderCollateral);
+        assert_noop!(submit_qe_identity(&with(3, 17)), Error::<Test>::OlderCollateral);
+        assert_ok!(submit_qe_identity(&with(3, 18)));
+    });
+}
+
+#[test]
+fn revocation_lists_never_get_older() {
+    run(|| {
+        let with = |days: u64, number: u64| {
+            let mut scenario = scenario();
+            scenario.root_crl = None;
+            let list = scenario.pck_crl.as_mut().expect("there is one");
+            list.this_update += days * 24 * HOUR;
+            list.extensions[0] = Crl::number(number);
+            scenario
+        };
+        assert_ok!(submit_crls(&with(2, 2)));
+        assert_noop!(submit_crls(&with(1, 2)), Error::<Test>::OlderCollateral);
+        assert_noop!(submit_crls(&with(3, 1)), Error::<Test>::OlderCollateral);
+        assert_ok!(submit_crls(&with(3, 3)));
+        let list = RevocationLists::<Test>::get((DEVELOPMENT, CrlIssuer::Processor)).expect("it was taken");
+        assert_eq!(list.number, 3);
+    });
+}
+
+#[test]
+fn a_known_list_beside_a_new_one_is_passed_over() {
+    run(|| {
+        let mut newer = scenario();
+        newer.pck_crl.as_mut().expect("there is one").this_update += HOUR;
+        to(START + 1);
+        assert_ok!(submit_crls(&newer));
+        let key = CollateralKey::RevocationList(DEVELOPMENT, CrlIssuer::Processor);
+        assert!(matches!(&events()[..], [Event::CollateralUpdated { collateral, .. }] if *collateral == key));
+        let none = Scenario { root_crl: None, pck_crl: None, ..newer };
+        assert_noop!(submit_crls(&none), Error::<Test>::NoRevocationLists);
+    });
+}
+
+#[test]
+fn forged_collateral_is_refused() {
+    run(|| {
+        let mut forged = scenario();
+        forged.tcb_info.issue_date += HOUR;
+        forged.tcb_info.signed_by = Some(forged.pck.key.clone());
+        assert_noop!(submit_tcb_info(&forged), not_genuine(Flaw::DocumentSignature));
+        forged.qe_identity.signed_by = Some(forged.pck.key.clone());
+        assert_noop!(submit_qe_identity(&forged), not_genuine(Flaw::DocumentSignature));
+        forged.pck_crl.as_mut().expect("there is one").signed_by = Some(forged.pck.key.clone());
+        assert_noop!(submit_crls(&forged), not_genuine(Flaw::CrlSignature));
+    });
+}
+
+#[test]
+fn collateral_must_be_valid_now() {
+    bare(true, || {
+        let mut late = scenario();
+        late.tcb_info.next_update = NOW - 1_000;
+        assert_noop!(submit_tcb_info(&late), not_genuine(Flaw::DocumentExpired));
+        let mut early = scenario();
+        early.qe_identity.issue_date = NOW + 1_000;
+        assert_noop!(submit_qe_identity(&early), not_genuine(Flaw::DocumentNotYetValid));
+        late.root_crl.as_mut().expect("there is one").next_update = Some(NOW - 1_000);
+        assert_noop!(submit_crls(&late), not_genuine(Flaw::CrlExpired));
+    });
+}
+
+#[test]
+fn development_collateral_is_refused_where_genesis_forbids_simulation() {
+    bare(false, || {
+        assert_noop!(submit_tcb_info(&scenario()), not_genuine(Flaw::RootUnknown));
+        assert_noop!(submit_qe_identity(&scenario()), not_genuine(Flaw::RootUnknown));
+        assert_noop!(submit_crls(&scenario()), not_genuine(Flaw::RootUnknown));
+    });
+}
+
+#[test]
+fn nobodys_root_is_refused() {
+    run(|| {
+        let foreign = Scenario::sgx(&Authority::from_seed([7; 32]));
+        assert_noop!(submit_tcb_info(&foreign), not_genuine(Flaw::RootUnknown));
+    });
+}
+
+#[test]
+fn a_revoked_signer_replaces_nothing() {
+    run(|| {
+        let mut revoking = scenario();
+        let authority = Authority::development();
+        let serials =
+            [&authority.tcb_signing, &authority.processor_ca].map(|revoked| revoked.certificate.serial.clone());
+        let list = revoking.root_crl.as_mut().expect("there is one");
+        list.revoked = serials.to_vec();
+        list.this_update += HOUR;
+        revoking.pck_crl = None;
+        assert_ok!(submit_crls(&revoking));
+        let mut newer = scenario();
+        newer.tcb_info.issue_date += HOUR;
+        newer.qe_identity.issue_date += HOUR;
+        newer.root_crl = None;
+        newer.pck_crl.as_mut().expect("there is one").this_update += HOUR;
+        assert_noop!(submit_tcb_info(&newer), Error::<Test>::SignerRevoked);
+        assert_noop!(submit_qe_identity(&newer), Error::<Test>::SignerRevoked);
+        assert_noop!(submit_crls(&newer), Error::<Test>::SignerRevoked);
+        assert!(TcbInfos::<Test>::contains_key((RootOfTrust::Development, SGX, FMSPC)));
+    });
+}
