@@ -1,11 +1,14 @@
 //! What host and enclave say to each other. The encoding is frozen by tests; a change raises [`PROTOCOL`].
 #![allow(clippy::cast_possible_truncation, reason = "derived encoders cast the literal index of a variant")]
 
-use cloister_chain_primitives::{AccountId, BlockNumber, H256, Header, Moment, ShardBirth, ShardId};
+use cloister_chain_primitives::{
+    AccountId, BlockNumber, H256, Header, Moment, Registration, ShardBirth, ShardId, registry::WorkerUrl,
+};
+use cloister_claims::{Collateral, TeeKind};
 use codec::{Decode, DecodeWithMemTracking, Encode};
 
 /// Version of this protocol. Both ends name theirs in their first message and refuse another.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// Most headers in one [`ToEnclave::Finality`].
 pub const MAX_HEADERS: usize = 1024;
@@ -26,6 +29,10 @@ pub enum ToEnclave {
         spec_version: u32,
         /// Of layer one's runtime.
         transaction_version: u32,
+        /// What the host kept of [`ToHost::Identity::sealed_identity`], if anything.
+        sealed_identity: Option<Vec<u8>>,
+        /// Where clients find the worker; registered as it is.
+        url: Option<WorkerUrl>,
     },
     /// Layer one's runtime changed. A hint: a wrong one makes extrinsics invalid, nothing else.
     #[codec(index = 1)]
@@ -107,8 +114,8 @@ pub enum ToHost {
     Identity {
         /// The enclave's [`PROTOCOL`].
         protocol: u16,
-        /// Whether its evidence is self-declared.
-        simulated: bool,
+        /// What kind of environment it runs in.
+        kind: TeeKind,
         /// Fingerprint of code and configuration.
         measurement: [u8; 32],
         /// Its account on layer one.
@@ -117,6 +124,11 @@ pub enum ToHost {
         birth: ShardBirth,
         /// The shard's id.
         shard: ShardId,
+        /// A new identity, sealed. The host must have stored it durably before it passes anything on to layer one:
+        /// without it the next start has another account.
+        sealed_identity: Option<Vec<u8>>,
+        /// Collateral for the evidence, if the environment has its own: the simulated one does.
+        collateral: Option<Collateral>,
     },
     /// The light client has followed finality up to here; also sent before the first [`ToEnclave::Finality`].
     #[codec(index = 1)]
@@ -202,6 +214,21 @@ pub enum ToHost {
         /// Open connections.
         connections: u32,
     },
+    /// A registration for layer one, to be submitted as `extrinsic` once its account has money and layer one would take
+    /// it. Comes again, with newer evidence, until its finality is proven, and before it expires.
+    #[codec(index = 11)]
+    Register {
+        /// What the extrinsic states, for the host to try first.
+        registration: Registration,
+        /// Signed, with its length before it.
+        extrinsic: Vec<u8>,
+    },
+    /// The registration of this incarnation is final, for the first time or again.
+    #[codec(index = 12)]
+    Registered {
+        /// When it expires, in layer one's time (Unix milliseconds).
+        expires_at: Moment,
+    },
     /// The last message.
     #[codec(index = 10)]
     Stopped {
@@ -241,14 +268,30 @@ pub enum StopReason {
     #[error("internal error: {0}")]
     #[codec(index = 6)]
     Internal(String),
-    /// The shard's entry is no longer the one that this incarnation bore.
-    #[error("layer one retired this incarnation")]
+    /// A newer incarnation of the same identity is registered.
+    #[error("layer one knows a newer incarnation of this identity")]
     #[codec(index = 7)]
     Retired,
     /// The wanted shard does not exist on layer one.
     #[error("layer one has no shard {:?}", .0.0)]
     #[codec(index = 8)]
     UnknownShard(ShardId),
+    /// The registration expired before it was renewed.
+    #[error("the registration on layer one has expired")]
+    #[codec(index = 9)]
+    Expired,
+    /// Layer one evicted the enclave.
+    #[error("layer one evicted this enclave")]
+    #[codec(index = 10)]
+    Evicted,
+    /// No trusted execution environment, or it does not work.
+    #[error("trusted execution environment: {0}")]
+    #[codec(index = 11)]
+    Tee(String),
+    /// The sealed identity that the host passed does not open here: it is of another enclave, platform or chain, or altered.
+    #[error("the sealed identity does not open: it is of another enclave, platform or chain, or it was altered")]
+    #[codec(index = 12)]
+    SealedIdentity,
 }
 
 /// What framing, queueing and relaying need to know of a direction's messages.

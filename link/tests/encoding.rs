@@ -1,9 +1,11 @@
 //! Frozen encodings: a change here is a change of the protocol.
 
 use cloister_chain_primitives::{
-    AccountId, H256, Header, ShardBirth, ShardConfig, ShardId,
-    shard::{EnclaveRecord, RSA_MODULUS_BYTES, ShieldingKeys},
+    AccountId, H256, Header, Registration, ShardBirth, ShardConfig, ShardId,
+    registry::WorkerUrl,
+    shard::{RSA_MODULUS_BYTES, ShieldingKeys},
 };
+use cloister_claims::{Collateral, Evidence, Signed, SignedCrl, TeeKind};
 use cloister_link::{PROTOCOL, StopReason, ToEnclave, ToHost};
 use codec::{DecodeAll, Encode};
 
@@ -29,18 +31,38 @@ fn birth() -> ShardBirth {
         escrow_cap: Some(3),
         shielding_keys: ShieldingKeys { epoch: 0, hpke: [4; 32], rsa_modulus: [5; RSA_MODULUS_BYTES] },
         genesis_commitment: H256::repeat_byte(6),
-        member: EnclaveRecord {
-            measurement: [1; 32],
-            account: AccountId::new([7; 32]),
-            incarnation_key: [8; 32],
-            tls_key_hash: [9; 32],
-        },
+        founder: AccountId::new([7; 32]),
     }
+}
+
+fn url() -> WorkerUrl {
+    b"w".to_vec().try_into().unwrap()
+}
+
+fn signed() -> Signed {
+    Signed { body: vec![1], signature: [2; 64], issuer_chain: vec![3] }
+}
+
+/// The birth is longer than what is written out below; its own bytes are pinned here.
+#[test]
+fn the_birth_is_frozen() {
+    let of = |byte: u8, count: usize| hex::encode(vec![byte; count]);
+    let config = format!("{}01010000000000", of(1, 32));
+    let expected = format!(
+        "{config}02000000{}{}{}{}{}{}",
+        format_args!("0103{}", of(0, 15)),
+        "00000000",
+        of(4, 32),
+        of(5, 384),
+        of(6, 32),
+        of(7, 32)
+    );
+    assert_eq!(hex::encode(birth().encode()), expected);
 }
 
 #[test]
 fn protocol_version_is_frozen() {
-    assert_eq!(PROTOCOL, 1);
+    assert_eq!(PROTOCOL, 2);
 }
 
 #[test]
@@ -54,8 +76,22 @@ fn messages_to_the_enclave_are_frozen() {
                 shard: Some(ShardId(H256::repeat_byte(0xbb))),
                 spec_version: 2,
                 transaction_version: 3,
+                sealed_identity: Some(vec![0xcc]),
+                url: Some(url()),
             },
-            format!("00010004aa01{}0200000003000000", of(0xbb)),
+            format!("00010004aa01{}02000000030000000104cc010477", of(0xbb)),
+        ),
+        (
+            ToEnclave::Start {
+                protocol: 1,
+                config: vec![],
+                shard: None,
+                spec_version: 2,
+                transaction_version: 3,
+                sealed_identity: None,
+                url: None,
+            },
+            "000100000002000000030000000000".into(),
         ),
         (ToEnclave::ChainVersion { spec_version: 1, transaction_version: 2 }, "010100000002000000".into()),
         (
@@ -93,14 +129,55 @@ fn messages_to_the_host_are_frozen() {
         (
             ToHost::Identity {
                 protocol: 1,
-                simulated: true,
+                kind: TeeKind::Simulated,
                 measurement: [1; 32],
                 account: AccountId::new([2; 32]),
                 birth: birth(),
                 shard,
+                sealed_identity: Some(vec![0xcc]),
+                collateral: Some(Collateral {
+                    tcb_info: signed(),
+                    qe_identity: signed(),
+                    root_crl: Some(vec![4]),
+                    pck_crl: Some(SignedCrl { crl: vec![5], issuer_chain: vec![6] }),
+                }),
             },
-            format!("00010001{}{}{}{}", of(1), of(2), hex::encode(birth().encode()), of(0xbb)),
+            format!(
+                "00010002{}{}{}{}0104cc01{document}{document}0104040104050406",
+                of(1),
+                of(2),
+                hex::encode(birth().encode()),
+                of(0xbb),
+                document = format_args!("0401{}0403", hex::encode([2; 64])),
+            ),
         ),
+        (
+            ToHost::Identity {
+                protocol: 1,
+                kind: TeeKind::Sgx,
+                measurement: [1; 32],
+                account: AccountId::new([2; 32]),
+                birth: birth(),
+                shard,
+                sealed_identity: None,
+                collateral: None,
+            },
+            format!("00010000{}{}{}{}0000", of(1), of(2), hex::encode(birth().encode()), of(0xbb)),
+        ),
+        (
+            ToHost::Register {
+                registration: Registration {
+                    evidence: Evidence::Dcap(vec![1]),
+                    incarnation_key: [2; 32],
+                    tls_key_hash: [3; 32],
+                    block_number: 4,
+                    url: Some(url()),
+                },
+                extrinsic: vec![5],
+            },
+            format!("0b000401{}{}040000000104770405", of(2), of(3)),
+        ),
+        (ToHost::Registered { expires_at: 1 }, "0c0100000000000000".into()),
         (ToHost::Synced { number: 1, hash: H256::repeat_byte(2) }, format!("0101000000{}", of(2))),
         (
             ToHost::ProofQuestion { question: 1, at: H256::repeat_byte(2), keys: vec![vec![3]] },
@@ -137,6 +214,12 @@ fn messages_to_the_host_are_frozen() {
         (reason(StopReason::ShardOfAnotherIncarnation(shard)), format!("0a04{}", of(0xbb))),
         (reason(StopReason::Protocol("x".into())), "0a050478".into()),
         (reason(StopReason::Internal("x".into())), "0a060478".into()),
+        (reason(StopReason::Retired), "0a07".into()),
+        (reason(StopReason::UnknownShard(shard)), format!("0a08{}", of(0xbb))),
+        (reason(StopReason::Expired), "0a09".into()),
+        (reason(StopReason::Evicted), "0a0a".into()),
+        (reason(StopReason::Tee("x".into())), "0a0b0478".into()),
+        (reason(StopReason::SealedIdentity), "0a0c".into()),
     ];
     for (message, expected) in cases {
         assert_eq!(hex::encode(message.encode()), expected, "{message:?}");
