@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use cloister_chain_primitives::{H256, ShardId};
+use cloister_claims::TeeKind;
 use cloister_link::{
     connections::{Connections, ProtocolError},
     frame::LinkError,
@@ -13,6 +14,7 @@ use cloister_pool::Admitted;
 use cloister_rpc::{Limits, StatusUpdate};
 use cloister_sidechain::{Action, CallRefused, Engine, Figures, QueryRefused, Stop, VerifiedGetter};
 use cloister_stf::VerifiedCall;
+use cloister_tee::Tee;
 use cloister_wire::{TrustedOperationStatus, sidechain::SidechainHeader};
 use codec::Encode;
 use tokio::{
@@ -41,14 +43,20 @@ pub enum Command {
 
 /// Runs the engine until it, the host or the link ends.
 pub async fn run(enclave: Enclave, sender: Sender<ToHost>, receiver: Receiver<UnixStream, ToEnclave>) -> StopReason {
-    let Enclave { engine, shielding, tls, genesis } = enclave;
+    let Enclave { engine, tee, shielding, tls, genesis, sealed_identity, collateral } = enclave;
+    let kind = tee.attester.kind();
+    if kind == TeeKind::Simulated {
+        tracing::warn!("this enclave is simulated: whoever runs it can read and change everything in it");
+    }
     let identity = ToHost::Identity {
         protocol: PROTOCOL,
-        simulated: true,
-        measurement: engine.birth().member.measurement,
-        account: engine.birth().member.account.clone(),
+        kind,
+        measurement: tee.attester.fingerprint(),
+        account: engine.birth().founder.clone(),
         birth: engine.birth().clone(),
         shard: engine.shard(),
+        sealed_identity,
+        collateral,
     };
     if sender.send(identity).await.is_err() {
         return StopReason::Protocol("the link closed before the identity was sent".into());
@@ -67,7 +75,7 @@ pub async fn run(enclave: Enclave, sender: Sender<ToHost>, receiver: Receiver<Un
     };
     let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
     let mut actor =
-        Actor { engine, sender, connections, clients, watchers: HashMap::new(), figures: Figures::default() };
+        Actor { engine, tee, sender, connections, clients, watchers: HashMap::new(), figures: Figures::default() };
     tokio::select! {
         reason = actor.run(event_queue, command_queue) => reason,
         reason = receive(receiver, reception, events) => reason,
@@ -76,6 +84,7 @@ pub async fn run(enclave: Enclave, sender: Sender<ToHost>, receiver: Receiver<Un
 
 struct Actor {
     engine: Engine,
+    tee: Tee,
     sender: Sender<ToHost>,
     connections: Connections<ToHost>,
     clients: Arc<Clients>,
@@ -136,35 +145,62 @@ impl Actor {
 
     /// Carries out what the engine wants, in order.
     async fn act(&mut self) -> Result<(), StopReason> {
-        for action in self.engine.take_actions() {
-            let message = match action {
-                Action::Synced { number, hash } => ToHost::Synced { number, hash },
-                Action::AskProof { question, at, keys } => ToHost::ProofQuestion { question, at, keys },
-                Action::Submit(extrinsic) => ToHost::Submit { extrinsic },
-                Action::Serving => {
-                    tracing::info!("the shard's entry is proven; serving");
-                    self.clients.serve();
-                    ToHost::Serving { shard: self.engine.shard() }
-                }
-                Action::Block(block) => ToHost::Block {
-                    number: block.header.block_number,
-                    hash: block.header.hash(),
-                    shard: block.header.shard_id,
-                    bytes: block.encode(),
-                },
-                Action::Status { operation, status, error } => {
-                    self.notify(operation, status, error);
-                    continue;
-                }
-                Action::Refused(error) => {
-                    tracing::warn!(%error, "refused input from the host");
-                    continue;
-                }
-                Action::Stop(stop) => return Err(reason(stop, self.engine.shard())),
-            };
-            self.send(message).await?;
+        // Evidence makes the engine want more.
+        loop {
+            let actions = self.engine.take_actions();
+            if actions.is_empty() {
+                return Ok(());
+            }
+            for action in actions {
+                self.carry_out(action).await?;
+            }
         }
-        Ok(())
+    }
+
+    async fn carry_out(&mut self, action: Action) -> Result<(), StopReason> {
+        let message = match action {
+            Action::Synced { number, hash } => ToHost::Synced { number, hash },
+            Action::AskProof { question, at, keys } => ToHost::ProofQuestion { question, at, keys },
+            Action::Submit(extrinsic) => ToHost::Submit { extrinsic },
+            Action::Attest(report_data) => {
+                self.attest(&report_data);
+                return Ok(());
+            }
+            Action::Register { registration, extrinsic } => ToHost::Register { registration, extrinsic },
+            Action::Registered { expires_at } => {
+                tracing::info!(expires_at, "the registration is proven");
+                ToHost::Registered { expires_at }
+            }
+            Action::Serving => {
+                tracing::info!("the shard's entry is proven; serving");
+                self.clients.serve();
+                ToHost::Serving { shard: self.engine.shard() }
+            }
+            Action::Block(block) => ToHost::Block {
+                number: block.header.block_number,
+                hash: block.header.hash(),
+                shard: block.header.shard_id,
+                bytes: block.encode(),
+            },
+            Action::Status { operation, status, error } => {
+                self.notify(operation, status, error);
+                return Ok(());
+            }
+            Action::Refused(error) => {
+                tracing::warn!(%error, "refused input from the host");
+                return Ok(());
+            }
+            Action::Stop(stop) => return Err(reason(stop, self.engine.shard())),
+        };
+        self.send(message).await
+    }
+
+    /// Quoting may take a while; the engine waits, because nothing may happen meanwhile that the evidence does not know.
+    fn attest(&mut self, report_data: &[u8; 64]) {
+        match tokio::task::block_in_place(|| self.tee.attester.evidence(report_data)) {
+            Ok(evidence) => self.engine.evidence(evidence),
+            Err(error) => tracing::warn!(%error, "no evidence; the engine asks again"),
+        }
     }
 
     fn obey(&mut self, command: Command) {
@@ -288,6 +324,8 @@ fn reason(stop: Stop, own: ShardId) -> StopReason {
         Stop::ShardOfAnotherIncarnation(_) => StopReason::ShardOfAnotherIncarnation(own),
         Stop::UnknownShard(shard) => StopReason::UnknownShard(shard),
         Stop::Retired => StopReason::Retired,
+        Stop::Evicted => StopReason::Evicted,
+        Stop::Expired => StopReason::Expired,
         stop => StopReason::Internal(stop.to_string()),
     }
 }

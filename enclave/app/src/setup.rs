@@ -1,15 +1,19 @@
-//! From the host's first message to an engine: measure, draw keys, bear the shard.
+//! From the host's first message to an engine: open the environment, take up the identity, draw this start's keys.
 
-use std::{fs::File, io::Read, sync::Arc};
+use std::sync::Arc;
 
-use cloister_chain_primitives::{H256, ShardId, config::MeasuredConfig, extrinsic::ChainVersion};
-use cloister_keys::{AccountKey, IncarnationKey, ShieldingKeyPair, TlsIdentity};
+use cloister_chain_primitives::{H256, ShardId, config::MeasuredConfig, extrinsic::ChainVersion, registry::WorkerUrl};
+use cloister_claims::Collateral;
+use cloister_keys::{IncarnationKey, ShieldingKeyPair, TlsIdentity};
+use cloister_link::message::StopReason;
 use cloister_sidechain::{Engine, Identity, Setup};
 use cloister_state::StateSecret;
+use cloister_tee::{Backend, Tee};
 use codec::DecodeAll;
-use sha2::{Digest, Sha256};
 
-/// What the host says when it starts an enclave. Only the configuration matters, and that is measured.
+use crate::identity::{self, SealedIdentity};
+
+/// What the host says when it starts an enclave. Only the configuration decides about security, and that is measured.
 pub struct Start {
     /// SCALE [`MeasuredConfig`].
     pub config: Vec<u8>,
@@ -19,14 +23,22 @@ pub struct Start {
     pub spec_version: u32,
     /// Hint.
     pub transaction_version: u32,
+    /// What an earlier start sealed.
+    pub sealed_identity: Option<Vec<u8>>,
+    /// Where clients find the worker.
+    pub url: Option<WorkerUrl>,
 }
 
 /// An enclave that is ready to follow layer one.
 pub struct Enclave {
     pub engine: Engine,
+    pub tee: Tee,
     pub shielding: Arc<ShieldingKeyPair>,
     pub tls: TlsIdentity,
     pub genesis: H256,
+    /// Of a new identity, for the host to keep.
+    pub sealed_identity: Option<Vec<u8>>,
+    pub collateral: Option<Collateral>,
 }
 
 /// Why an enclave could not be set up.
@@ -37,8 +49,12 @@ pub enum Error {
     MalformedConfig,
     #[error("the configuration is larger than {MAX_CONFIG_BYTES} bytes")]
     ConfigTooLarge,
-    #[error("the enclave's own binary could not be read for measurement: {0}")]
-    Measurement(std::io::Error),
+    #[error(transparent)]
+    Tee(#[from] cloister_tee::Error),
+    #[error("a new identity: {0}")]
+    NewIdentity(identity::Error),
+    #[error("the sealed identity that the host passed: {0}")]
+    SealedIdentity(identity::Error),
     #[error("keys: {0}")]
     Keys(#[from] cloister_keys::Error),
     #[error("state secret: {0}")]
@@ -47,18 +63,25 @@ pub enum Error {
     Engine(#[from] cloister_sidechain::SetupError),
 }
 
-/// Draws all keys for this start. Nothing of an earlier start is used.
-pub fn set_up(start: Start) -> Result<Enclave, Error> {
+/// Opens the environment and the sealed identity, or makes a new one, and draws this start's own keys.
+pub fn set_up(backend: &dyn Backend, start: Start) -> Result<Enclave, Error> {
     if start.config.len() > MAX_CONFIG_BYTES {
         return Err(Error::ConfigTooLarge);
     }
     let config = MeasuredConfig::decode_all(&mut start.config.as_slice()).map_err(|_| Error::MalformedConfig)?;
-    let measurement = config.simulated_measurement(&binary_hash().map_err(Error::Measurement)?);
-    let tls = TlsIdentity::draw()?;
-    let shielding = Arc::new(ShieldingKeyPair::draw(FIRST_EPOCH)?);
-    let identity =
-        Identity { account: AccountKey::draw()?, incarnation: IncarnationKey::draw()?, tls_key_hash: tls.spki_hash() };
     let genesis = config.genesis;
+    let tee = backend.open(&start.config)?;
+    let collateral = tee.attester.collateral()?;
+    let (identity, sealed_identity) = match start.sealed_identity {
+        Some(sealed) => (SealedIdentity::unseal(&tee, &genesis, &sealed).map_err(Error::SealedIdentity)?, None),
+        None => {
+            let identity = SealedIdentity::draw(&tee).map_err(Error::NewIdentity)?;
+            let sealed = identity.seal(&tee, &genesis).map_err(Error::NewIdentity)?;
+            (identity, Some(sealed))
+        }
+    };
+    let shielding = Arc::new(identity.shielding);
+    let tls = TlsIdentity::draw()?;
     let engine = Engine::new(Setup {
         chain_version: ChainVersion {
             genesis,
@@ -66,29 +89,34 @@ pub fn set_up(start: Start) -> Result<Enclave, Error> {
             transaction_version: start.transaction_version,
         },
         config,
-        measurement,
-        identity,
+        kind: tee.attester.kind(),
+        fingerprint: tee.attester.fingerprint(),
+        identity: Identity {
+            account: identity.account,
+            incarnation: IncarnationKey::draw()?,
+            tls_key_hash: tls.spki_hash(),
+        },
         shielding: shielding.clone(),
         state_secret: StateSecret::draw().map_err(Error::StateSecret)?,
+        url: start.url,
         requested_shard: start.shard,
     })?;
-    Ok(Enclave { engine, shielding, tls, genesis })
+    Ok(Enclave { engine, tee, shielding, tls, genesis, sealed_identity, collateral })
 }
 
-/// SHA-256 of the running binary.
-fn binary_hash() -> std::io::Result<[u8; 32]> {
-    let mut file = File::open("/proc/self/exe")?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let read = file.read(&mut buffer)?;
-        match buffer.get(..read) {
-            Some([]) | None => return Ok(hasher.finalize().into()),
-            Some(chunk) => hasher.update(chunk),
+impl From<Error> for StopReason {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Tee(error) | Error::NewIdentity(identity::Error::Tee(error)) => Self::Tee(error.to_string()),
+            Error::SealedIdentity(error) => {
+                tracing::error!(%error, "the sealed identity is not usable");
+                Self::SealedIdentity
+            }
+            Error::NewIdentity(_) | Error::Keys(_) | Error::StateSecret(_) => Self::Internal(error.to_string()),
+            Error::MalformedConfig | Error::ConfigTooLarge | Error::Engine(_) => Self::BadConfig(error.to_string()),
         }
     }
 }
 
-const FIRST_EPOCH: u32 = 0;
 /// 10 000 authorities take 400 kB.
 const MAX_CONFIG_BYTES: usize = 1 << 20;

@@ -1,7 +1,8 @@
 //! Keys of an enclave and of a shard: the layer-one account, the incarnation, TLS, and shielding.
 //!
-//! Every key is drawn from the operating system's randomness inside the enclave and lives in memory only, most of
-//! them in aws-lc's, which wipes what it frees. Nothing here writes a secret anywhere, prints one or gives one out.
+//! Every key is drawn from the operating system's randomness inside the enclave. Those of one start (incarnation, TLS)
+//! can never leave memory. Account and shielding keys can be taken out as bytes, for sealing inside the enclave and for
+//! nothing else. All secrets are wiped, most of them by aws-lc; nothing here writes or prints one.
 #![cfg_attr(
     not(test),
     deny(
@@ -33,6 +34,9 @@ pub enum Error {
     /// A public key came out in a form that this crate does not know.
     #[error("the public key has an unexpected encoding")]
     PublicKeyEncoding,
+    /// A private key is not in the form in which this crate keeps it.
+    #[error("the private key has an unexpected encoding")]
+    PrivateKeyEncoding,
     /// No certificate could be signed.
     #[error("no certificate could be made for the TLS key")]
     Certificate,

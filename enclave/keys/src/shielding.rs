@@ -1,7 +1,7 @@
 //! The pair of keys to which clients encrypt.
 
 use aws_lc_rs::{
-    encoding::{AsDer, PublicKeyX509Der},
+    encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
     rsa::{KeySize, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey},
 };
 use cloister_chain_primitives::{ShieldingKeys, inbox::MAX_CYPHERTEXT, shard::RSA_MODULUS_BYTES};
@@ -14,7 +14,14 @@ use crate::Error;
 pub struct ShieldingKeyPair {
     hpke: SecretKey,
     rsa: OaepPrivateDecryptingKey,
+    kept: Kept,
     public: ShieldingKeys,
+}
+
+/// The secrets as they are sealed.
+struct Kept {
+    hpke: Zeroizing<[u8; 32]>,
+    rsa: Zeroizing<Vec<u8>>,
 }
 
 impl ShieldingKeyPair {
@@ -22,9 +29,42 @@ impl ShieldingKeyPair {
     pub fn draw(epoch: u32) -> Result<Self, Error> {
         let mut secret = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(secret.as_mut_slice()).map_err(|_| Error::Draw)?;
-        let hpke = SecretKey::from_bytes(*secret);
         // Only aws-lc decrypts with a running time that does not depend on the key (RUSTSEC-2023-0071).
         let rsa = PrivateDecryptingKey::generate(KeySize::Rsa3072).map_err(|_| Error::Draw)?;
+        let kept = Kept { hpke: secret, rsa: encoded(&rsa)? };
+        Self::new(epoch, kept, rsa)
+    }
+
+    /// The keys of [`Self::to_bytes`].
+    ///
+    /// # Errors
+    /// `PrivateKeyEncoding` for any other bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let malformed = Error::PrivateKeyEncoding;
+        let (epoch, rest) = bytes.split_first_chunk().ok_or(malformed)?;
+        let (hpke, pkcs8) = rest.split_first_chunk().ok_or(malformed)?;
+        let rsa = PrivateDecryptingKey::from_pkcs8(pkcs8).map_err(|_| malformed)?;
+        let kept = Kept { hpke: Zeroizing::new(*hpke), rsa: encoded(&rsa)? };
+        // The parser leaves alone what follows the key.
+        if kept.rsa.as_slice() != pkcs8 {
+            return Err(malformed);
+        }
+        Self::new(u32::from_le_bytes(*epoch), kept, rsa)
+    }
+
+    /// For sealing, and for nothing else: epoch (u32, little endian) ‖ X25519 secret (32 bytes) ‖ PKCS#8 of the RSA key.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let parts = [&self.public.epoch.to_le_bytes(), self.kept.hpke.as_slice(), &self.kept.rsa];
+        // Never grows, so that no copy stays behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
+        bytes
+    }
+
+    fn new(epoch: u32, kept: Kept, rsa: PrivateDecryptingKey) -> Result<Self, Error> {
+        let hpke = SecretKey::from_bytes(*kept.hpke);
         let spki = rsa.public_key().as_der().map_err(|_| Error::PublicKeyEncoding)?;
         let public = ShieldingKeys {
             epoch,
@@ -32,7 +72,7 @@ impl ShieldingKeyPair {
             rsa_modulus: modulus(&spki).ok_or(Error::PublicKeyEncoding)?,
         };
         let rsa = OaepPrivateDecryptingKey::new(rsa).map_err(|_| Error::Draw)?;
-        Ok(Self { hpke, rsa, public })
+        Ok(Self { hpke, rsa, kept, public })
     }
 
     /// What clients encrypt to.
@@ -82,6 +122,11 @@ impl ShieldingKeyPair {
         }
         Ok(plaintext)
     }
+}
+
+fn encoded(rsa: &PrivateDecryptingKey) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let pkcs8: Pkcs8V1Der<'_> = rsa.as_der().map_err(|_| Error::PrivateKeyEncoding)?;
+    Ok(Zeroizing::new(pkcs8.as_ref().to_vec()))
 }
 
 /// The modulus in an RSA-3072 SubjectPublicKeyInfo. With this size and exponent everything else in it is constant
@@ -157,6 +202,33 @@ mod tests {
     fn a_public_key_of_another_size_is_not_taken_for_one() {
         let key = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
         assert_eq!(modulus(&key.public_key().as_der().unwrap()), None);
+    }
+
+    #[test]
+    fn kept_keys_open_what_was_encrypted_before() {
+        let bytes = pair().to_bytes();
+        let again = ShieldingKeyPair::from_bytes(&bytes).unwrap();
+        assert_eq!(again.public(), pair().public());
+        for cyphertext in [sealed(b"own"), rsa_encrypted(b"own")] {
+            assert_eq!(again.open(&context(), &cyphertext).unwrap().as_slice(), b"own");
+        }
+        assert_eq!(again.to_bytes(), bytes);
+    }
+
+    #[test]
+    fn other_bytes_are_no_keys() {
+        let bytes = pair().to_bytes();
+        let smaller = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
+        let pkcs8: Pkcs8V1Der<'_> = smaller.as_der().unwrap();
+        for (malformed, error) in [
+            (vec![], Error::PrivateKeyEncoding),
+            (bytes[..36].to_vec(), Error::PrivateKeyEncoding),
+            (bytes[..bytes.len() - 1].to_vec(), Error::PrivateKeyEncoding),
+            ([&bytes[..], &[0]].concat(), Error::PrivateKeyEncoding),
+            ([&bytes[..36], pkcs8.as_ref()].concat(), Error::PublicKeyEncoding),
+        ] {
+            assert_eq!(ShieldingKeyPair::from_bytes(&malformed).err(), Some(error));
+        }
     }
 
     #[test]

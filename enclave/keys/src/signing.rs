@@ -11,9 +11,15 @@ use crate::Error;
 pub struct AccountKey(SigningKey);
 
 impl AccountKey {
-    /// A fresh key.
+    /// A fresh key that nobody can ever have again.
     pub fn draw() -> Result<Self, Error> {
         SigningKey::draw().map(Self)
+    }
+
+    /// The key of 32 secret random bytes, which the caller keeps sealed and wipes.
+    pub fn from_seed(seed: &[u8; 32]) -> Result<Self, Error> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| Error::Draw)?;
+        SigningKey::new(pair).map(Self)
     }
 
     /// The account.
@@ -54,7 +60,10 @@ struct SigningKey {
 
 impl SigningKey {
     fn draw() -> Result<Self, Error> {
-        let pair = Ed25519KeyPair::generate().map_err(|_| Error::Draw)?;
+        Self::new(Ed25519KeyPair::generate().map_err(|_| Error::Draw)?)
+    }
+
+    fn new(pair: Ed25519KeyPair) -> Result<Self, Error> {
         let public = pair.public_key().as_ref().try_into().map_err(|_| Error::PublicKeyEncoding)?;
         Ok(Self { pair, public })
     }
@@ -79,6 +88,15 @@ mod tests {
         assert!(signature.verify(&b"payload"[..], &key.account()));
         assert!(!signature.verify(&b"another"[..], &key.account()));
         assert!(!signature.verify(&b"payload"[..], &AccountKey::draw().unwrap().account()));
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_account_every_time() {
+        let key = AccountKey::from_seed(&[7; 32]).unwrap();
+        assert_eq!(key.account(), AccountId::new(ed25519::Pair::from_seed(&[7; 32]).public().0));
+        let again = AccountKey::from_seed(&[7; 32]).unwrap();
+        assert!(again.sign(b"payload").verify(&b"payload"[..], &key.account()));
+        assert_ne!(key.account(), AccountKey::from_seed(&[8; 32]).unwrap().account());
     }
 
     #[test]

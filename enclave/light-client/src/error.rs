@@ -266,8 +266,10 @@ pub enum Error {
         key: Vec<u8>,
     },
     /// Layer one's storage has a layout that this client cannot interpret.
-    #[error("unknown storage layout {found:?}")]
+    #[error("unknown storage layout {found:?} of {pallet}")]
     UnknownStorageLayout {
+        /// The pallet.
+        pallet: &'static str,
         /// Version that layer one declares, if any.
         found: Option<u16>,
     },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cloister_chain_primitives::{
     H256, Hashing,
-    storage::{ENCLAVE_BRIDGE_VERSION, enclave_bridge_version},
+    storage::{ENCLAVE_BRIDGE_VERSION, TEEREX_VERSION, enclave_bridge_version, teerex_version},
 };
 use codec::DecodeAll;
 use sp_trie::{EMPTY_PREFIX, HashDBT, LayoutV1, StorageProof, read_trie_value, trie_types::TrieError};
@@ -45,15 +45,21 @@ impl ProvenValues {
 }
 
 /// Checks that layer one lays out its storage as this enclave knows it. The read must have included
-/// [`enclave_bridge_version`], best together with what is to be interpreted.
+/// [`enclave_bridge_version`] and [`teerex_version`], best together with what is to be interpreted.
 ///
 /// # Errors
-/// `UnknownStorageLayout` for any other version, also for none; `NotRead` if the key was left out.
+/// `UnknownStorageLayout` for any other version of either pallet, also for none; `NotRead` if a key was left out.
 pub fn check_layout(values: &ProvenValues) -> Result<(), Error> {
-    match values.decode::<u16>(&enclave_bridge_version())? {
-        Some(ENCLAVE_BRIDGE_VERSION) => Ok(()),
-        found => Err(Error::UnknownStorageLayout { found }),
+    for (pallet, key, known) in [
+        ("EnclaveBridge", enclave_bridge_version(), ENCLAVE_BRIDGE_VERSION),
+        ("Teerex", teerex_version(), TEEREX_VERSION),
+    ] {
+        let found = values.decode::<u16>(&key)?;
+        if found != Some(known) {
+            return Err(Error::UnknownStorageLayout { pallet, found });
+        }
     }
+    Ok(())
 }
 
 /// Reads `keys` from the state of `header`. Each node counts by its hash alone, so their order, and nodes that no key

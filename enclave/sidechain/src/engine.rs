@@ -1,13 +1,14 @@
-//! The engine's state, and how it follows layer one.
+//! The engine: what it starts from, what it wants done, why it ends, and what events do to it.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use cloister_chain_primitives::{
-    AccountId, BlockNumber, EnclaveRecord, H256, Header, InboxEntry, Moment, ShardBirth, ShardConfig, ShardEntry,
-    ShardId, config::MeasuredConfig, extrinsic::ChainVersion, storage,
+    BlockNumber, H256, Header, InboxEntry, Moment, Registration, ShardBirth, ShardConfig, ShardId, calls::Call,
+    config::MeasuredConfig, extrinsic::ChainVersion, registry::WorkerUrl,
 };
+use cloister_claims::{Evidence, TeeKind};
 use cloister_keys::{AccountKey, IncarnationKey, ShieldingKeyPair};
-use cloister_light_client::{Error, LightClient, ProvenValues, VerifiedHeader, check_layout};
+use cloister_light_client::{Error, LightClient, VerifiedHeader};
 use cloister_pool::Pool;
 use cloister_state::{ShardState, StateSecret};
 use cloister_wire::{
@@ -16,7 +17,11 @@ use cloister_wire::{
     sidechain::{SidechainHeader, SignedBlock},
 };
 
-use crate::{confirmations::Confirmations, outcomes::Outcomes};
+use crate::{
+    extrinsics::Extrinsics,
+    outcomes::Outcomes,
+    registration::{OwnRegistration, Stated},
+};
 
 /// One shard, served by one start of one enclave.
 pub struct Engine {
@@ -39,39 +44,45 @@ pub struct Engine {
     pub(crate) time_hint: Moment,
     pub(crate) parent_time: Option<Moment>,
     pub(crate) actions: Vec<Action>,
-    confirmations: Confirmations,
-    requested_shard: Option<ShardId>,
-    question: Option<Question>,
-    questions_asked: u64,
+    pub(crate) registration: OwnRegistration,
+    pub(crate) extrinsics: Extrinsics,
+    pub(crate) birth_sent: Option<BlockNumber>,
+    pub(crate) requested_shard: Option<ShardId>,
+    pub(crate) question: Option<Question>,
+    pub(crate) questions_asked: u64,
     resync_due: bool,
-    stopped: bool,
+    pub(crate) stopped: bool,
 }
 
-/// What an engine starts with. All keys were drawn for this start.
+/// What an engine starts with.
 pub struct Setup {
     /// The measured configuration.
     pub config: MeasuredConfig,
-    /// Fingerprint of code and configuration.
-    pub measurement: [u8; 32],
+    /// What kind of environment this is.
+    pub kind: TeeKind,
+    /// Fingerprint of code and configuration, as evidence states it.
+    pub fingerprint: [u8; 32],
     /// Who the enclave is.
     pub identity: Identity,
     /// The shard's shielding keys.
     pub shielding: Arc<ShieldingKeyPair>,
     /// The secret behind commitment and state diffs.
     pub state_secret: StateSecret,
+    /// Where clients find the worker, by the host's word.
+    pub url: Option<WorkerUrl>,
     /// The shard that the operator wants served; a new one if absent.
     pub requested_shard: Option<ShardId>,
     /// The host's hint of the runtime's version. A wrong one only spoils the enclave's own extrinsics.
     pub chain_version: ChainVersion,
 }
 
-/// Signing keys of one start.
+/// Who an enclave is.
 pub struct Identity {
-    /// The account on layer one.
+    /// The account on layer one, the same at every start.
     pub account: AccountKey,
-    /// The incarnation.
+    /// The incarnation, drawn for this start.
     pub incarnation: IncarnationKey,
-    /// SHA-256 of the TLS key's SubjectPublicKeyInfo.
+    /// SHA-256 of the SubjectPublicKeyInfo of the TLS key, drawn for this start.
     pub tls_key_hash: [u8; 32],
 }
 
@@ -85,8 +96,8 @@ pub enum SetupError {
     /// The state before the first block could not be built.
     #[error(transparent)]
     Genesis(#[from] cloister_stf::GenesisError),
-    /// Only simulated evidence exists so far, and the configuration forbids it.
-    #[error("the configuration forbids simulated evidence, and no other kind is available")]
+    /// The environment is simulated, and the configuration forbids it.
+    #[error("the configuration forbids simulated evidence")]
     SimulationForbidden,
     /// A slot must take some time.
     #[error("slot_ms must not be 0")]
@@ -114,6 +125,20 @@ pub enum Action {
     },
     /// Submit an extrinsic to layer one.
     Submit(Vec<u8>),
+    /// Make evidence with this report data, for [`Engine::evidence`].
+    Attest(Box<[u8; 64]>),
+    /// Register, by this extrinsic, once layer one would take it.
+    Register {
+        /// What the extrinsic states.
+        registration: Registration,
+        /// It.
+        extrinsic: Vec<u8>,
+    },
+    /// The registration is proven, for the first time or renewed.
+    Registered {
+        /// When it expires, in layer one's time.
+        expires_at: Moment,
+    },
     /// The shard's entry is proven; clients may come.
     Serving,
     /// A block was made.
@@ -149,9 +174,21 @@ pub enum Stop {
     /// The requested shard does not exist.
     #[error("shard {0:?} does not exist on layer one")]
     UnknownShard(ShardId),
-    /// The shard's entry is no longer the one that this incarnation bore.
-    #[error("layer one retired this incarnation")]
+    /// A newer incarnation of the same identity is registered.
+    #[error("layer one knows a newer incarnation of this identity")]
     Retired,
+    /// Layer one no longer has the enclave's record, or lets it hand over its keys at most.
+    #[error("layer one evicted this enclave")]
+    Evicted,
+    /// The registration was not renewed in time.
+    #[error("the registration on layer one has expired")]
+    Expired,
+    /// Layer one recorded under the enclave's account what the enclave never stated.
+    #[error("layer one's record of this account is of other code, another kind or another TLS key")]
+    ForeignRecord,
+    /// The shard's entry is no longer the one that this incarnation bore.
+    #[error("layer one changed or removed the entry of the served shard")]
+    ShardEntryChanged,
     /// A block could not be executed.
     #[error("a block could not be executed: {0}")]
     Block(#[from] cloister_stf::BlockError),
@@ -173,19 +210,20 @@ pub(crate) struct View {
     pub inbox_length: u64,
 }
 
-struct Question {
-    id: u64,
-    at: VerifiedHeader,
-    keys: Vec<Vec<u8>>,
-    asked_at: Moment,
-    entries: std::ops::Range<u64>,
+pub(crate) struct Question {
+    pub id: u64,
+    pub at: VerifiedHeader,
+    pub keys: Vec<Vec<u8>>,
+    pub asked_at: Moment,
+    pub entries: std::ops::Range<u64>,
 }
 
 impl Engine {
     /// Sets the shard up at its genesis. The first actions say where the light client stands.
     pub fn new(setup: Setup) -> Result<Self, SetupError> {
-        let Setup { config, measurement, identity, shielding, state_secret, requested_shard, chain_version } = setup;
-        if !config.simulation_allowed {
+        let Setup { config, kind, fingerprint, identity, shielding, state_secret, url, requested_shard, chain_version } =
+            setup;
+        if kind == TeeKind::Simulated && !config.simulation_allowed {
             return Err(SetupError::SimulationForbidden);
         }
         if config.slot_ms == 0 {
@@ -195,7 +233,7 @@ impl Engine {
         let state = ShardState::genesis(cloister_stf::genesis_storage()?, &state_secret.commitment_key());
         let birth = ShardBirth {
             config: ShardConfig {
-                enclave_fingerprint: measurement,
+                enclave_fingerprint: fingerprint,
                 max_instances: Some(1),
                 authorities: None,
                 maintenance_mode: false,
@@ -204,18 +242,24 @@ impl Engine {
             escrow_cap: None,
             shielding_keys: shielding.public().clone(),
             genesis_commitment: state.commitment(),
-            member: EnclaveRecord {
-                measurement,
-                account: identity.account.account(),
-                incarnation_key: identity.incarnation.public(),
-                tls_key_hash: identity.tls_key_hash,
-            },
+            founder: identity.account.account(),
+        };
+        let stated = Stated {
+            genesis: config.genesis,
+            account: identity.account.account(),
+            kind,
+            fingerprint,
+            incarnation_key: identity.incarnation.public(),
+            tls_key_hash: identity.tls_key_hash,
+            url,
         };
         let mut engine = Self {
             genesis: config.genesis,
             slot_ms: config.slot_ms,
             shard: birth.shard_id(&config.genesis),
-            confirmations: Confirmations::new(ChainVersion { genesis: config.genesis, ..chain_version }),
+            registration: OwnRegistration::new(stated),
+            extrinsics: Extrinsics::new(ChainVersion { genesis: config.genesis, ..chain_version }),
+            birth_sent: None,
             birth,
             identity,
             shielding,
@@ -252,14 +296,14 @@ impl Engine {
         &self.birth
     }
 
-    /// Whether the shard's entry is proven and the engine goes on.
+    /// Whether registration and shard are proven and the engine goes on.
     pub fn is_serving(&self) -> bool {
         self.serving && !self.stopped
     }
 
     /// For what clients must sign.
     pub fn scope(&self) -> SignatureScope {
-        SignatureScope { mrenclave: self.birth.member.measurement, shard: self.shard }
+        SignatureScope { mrenclave: self.birth.config.enclave_fingerprint, shard: self.shard }
     }
 
     /// Takes what there is to do, in order.
@@ -269,7 +313,7 @@ impl Engine {
 
     /// The host says which runtime layer one has.
     pub fn chain_version(&mut self, spec_version: u32, transaction_version: u32) {
-        self.confirmations.set_version(spec_version, transaction_version);
+        self.extrinsics.set_version(spec_version, transaction_version);
     }
 
     /// Headers after the light client's head, and a justification for the last of them.
@@ -310,6 +354,17 @@ impl Engine {
         }
     }
 
+    /// The answer to the newest [`Action::Attest`]; without one the engine asks again some blocks later.
+    pub fn evidence(&mut self, evidence: Evidence) {
+        if self.stopped {
+            return;
+        }
+        if let Some(registration) = self.registration.with(evidence) {
+            self.extrinsics.register(registration);
+            self.send_extrinsics();
+        }
+    }
+
     /// A slot of the host's clock (Unix milliseconds, a hint): time to make a block or to ask again.
     pub fn tick(&mut self, hint: Moment) {
         if self.stopped {
@@ -334,8 +389,10 @@ impl Engine {
     }
 
     pub(crate) fn confirm(&mut self, hash: H256, number: BlockNumber) {
-        self.confirmations.add(self.shard, hash, number);
-        self.submit_confirmation();
+        // No call of the inbox is executed yet, so the root over the executed ones is that of nothing.
+        let nothing = H256::zero();
+        self.extrinsics.add(Call::confirm_processed_parentchain_block(&self.shard, &hash, number, &nothing));
+        self.send_extrinsics();
     }
 
     pub(crate) fn stop(&mut self, stop: Stop) {
@@ -347,101 +404,7 @@ impl Engine {
         let head = self.light_client.head();
         self.actions.push(Action::Synced { number: head.number, hash: head.hash });
     }
-
-    /// Asks for what is not yet known of the newest finalized block; one question at a time.
-    fn ask_next(&mut self) {
-        if self.stopped || self.question.is_some() {
-            return;
-        }
-        let Some(at) = self.light_client.finalized_header() else { return };
-        let known = self.consumed.saturating_add(u64::try_from(self.inbox.len()).unwrap_or(u64::MAX));
-        let room = MAX_INBOX_HELD.saturating_sub(self.inbox.len());
-        let (current, length) = match &self.view {
-            Some(view) => (view.hash == at.hash(), view.inbox_length),
-            None => (false, 0),
-        };
-        let wanted = length.saturating_sub(known).min(u64::try_from(room.min(MAX_INBOX_PER_PROOF)).unwrap_or(0));
-        if current && (wanted == 0 || !self.serving) {
-            return;
-        }
-        let entries = known..known.saturating_add(if self.serving { wanted } else { 0 });
-        let mut keys = vec![
-            storage::enclave_bridge_version(),
-            storage::shard(&self.shard),
-            storage::inbox_length(&self.shard),
-            storage::timestamp(),
-            storage::account(&self.account()),
-        ];
-        if let Some(requested) = &self.requested_shard {
-            keys.push(storage::shard(requested));
-        }
-        keys.extend(entries.clone().map(|number| storage::inbox_entry(&self.shard, number)));
-        let at = at.clone();
-        self.questions_asked = self.questions_asked.saturating_add(1);
-        let id = self.questions_asked;
-        self.actions.push(Action::AskProof { question: id, at: at.hash(), keys: keys.clone() });
-        self.question = Some(Question { id, at, keys, asked_at: self.time_hint, entries });
-    }
-
-    /// Takes in proven values. Nothing is changed before everything was decoded.
-    fn learn(&mut self, asked: &Question, values: &ProvenValues) -> Result<(), Error> {
-        check_layout(values)?;
-        let entry: Option<ShardEntry> = values.decode(&storage::shard(&self.shard))?;
-        let inbox_length: u64 = values.decode(&storage::inbox_length(&self.shard))?.unwrap_or(0);
-        let time: Moment = values.decode(&storage::timestamp())?.unwrap_or(0);
-        let account: Option<storage::AccountInfo> = values.decode(&storage::account(&self.account()))?;
-        let mut entries = Vec::new();
-        for number in asked.entries.clone() {
-            entries.push(values.decode::<InboxEntry>(&storage::inbox_entry(&self.shard, number))?);
-        }
-        if let Some(requested) = self.requested_shard.filter(|requested| *requested != self.shard) {
-            // Nothing of an earlier start was kept: its shard's keys and state are gone with it.
-            let exists = values.decode::<ShardEntry>(&storage::shard(&requested))?.is_some();
-            self.stop(if exists { Stop::ShardOfAnotherIncarnation(requested) } else { Stop::UnknownShard(requested) });
-            return Ok(());
-        }
-        let born = entry.is_some();
-        let own = entry.is_some_and(|entry| entry.birth == self.birth);
-        if self.serving && !own {
-            self.stop(Stop::Retired);
-            return Ok(());
-        }
-        if born && !own {
-            self.stop(Stop::Internal("the shard's entry does not hash to its id"));
-            return Ok(());
-        }
-        if own && !self.serving {
-            self.serving = true;
-            self.actions.push(Action::Serving);
-        }
-        for entry in entries {
-            // Below the proven length every number has an entry; a gap means that layer one is not what we know.
-            let Some(entry) = entry else {
-                self.stop(Stop::StorageLayoutUnknown);
-                return Ok(());
-            };
-            self.inbox.push_back(entry);
-        }
-        self.view = Some(View { number: asked.at.number(), hash: asked.at.hash(), time, inbox_length });
-        self.confirmations.observe(asked.at.number(), asked.at.hash(), account.map(|account| account.nonce));
-        self.submit_confirmation();
-        Ok(())
-    }
-
-    fn submit_confirmation(&mut self) {
-        if let Some(extrinsic) = self.confirmations.next_extrinsic(&self.identity.account) {
-            self.actions.push(Action::Submit(extrinsic));
-        }
-    }
-
-    fn account(&self) -> AccountId {
-        self.identity.account.account()
-    }
 }
 
 /// After how long an unanswered question is asked again.
 const QUESTION_TIMEOUT_MS: Moment = 30_000;
-/// Most inbox entries that wait in memory for a block.
-const MAX_INBOX_HELD: usize = 256;
-/// Most inbox entries in one proof.
-const MAX_INBOX_PER_PROOF: usize = 64;

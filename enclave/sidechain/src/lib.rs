@@ -2,7 +2,8 @@
 //!
 //! Sans-IO: events go in, [`Action`]s come out; there are no sockets, clocks, threads or disks here. Everything from
 //! the host is either verified (headers, proofs) or a hint that can only delay (time, the chain's version). It must
-//! never serve before its own shard's entry is proven in finalized storage, and never act on anything that is not.
+//! never serve before the registration of this very start and its shard's entry are proven in finalized storage, never go
+//! on when a finalized block shows the registration replaced, removed or expired, and never act on what is not proven.
 #![cfg_attr(
     not(test),
     deny(
@@ -16,11 +17,13 @@
 )]
 #![warn(missing_docs)]
 
-mod confirmations;
 mod engine;
+mod extrinsics;
+mod following;
 mod outcomes;
 mod production;
 mod queries;
+mod registration;
 
 pub use engine::{Action, Engine, Identity, Setup, SetupError, Stop};
 pub use production::{MAX_CALLS_PER_BLOCK, MAX_CLOCK_AHEAD_MS, MAX_INBOX_PER_BLOCK};

@@ -1,4 +1,7 @@
-//! A layer one made up for tests of trusted cores: headers, authorities that sign for them, and states with proofs.
+//! A layer one made up for tests of trusted cores: headers, authorities that sign for them, states with proofs, and a
+//! registry that believes what it is told.
+
+mod registry;
 
 use cloister_chain_primitives::{
     H256, Hashing, Header,
@@ -14,6 +17,8 @@ use sp_consensus_grandpa::{
 use sp_core::{Pair, storage::StateVersion};
 use sp_runtime::{Digest, DigestItem};
 use sp_state_machine::{InMemoryBackend, prove_read_on_trie_backend};
+
+pub use registry::Registry;
 
 pub type Justification = GrandpaJustification<Header>;
 pub type Vote = SignedPrecommit<H256, u32, AuthoritySignature, AuthorityId>;
@@ -73,6 +78,7 @@ pub fn justification(target: &Header, precommits: Vec<Vote>, votes_ancestries: V
 }
 
 /// A chain from block 0 on; a header's index is its number.
+#[derive(Clone)]
 pub struct Chain {
     pub headers: Vec<Header>,
 }

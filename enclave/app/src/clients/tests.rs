@@ -1,6 +1,7 @@
 //! What a client that lies, guesses or floods is answered before the engine hears of it.
 
 use cloister_chain_primitives::extrinsic::ChainVersion;
+use cloister_claims::TeeKind;
 use cloister_keys::{AccountKey, IncarnationKey};
 use cloister_sidechain::{Identity, Setup};
 use cloister_state::StateSecret;
@@ -24,7 +25,8 @@ impl Fixture {
         let shielding = Arc::new(ShieldingKeyPair::draw(0).unwrap());
         let engine = Engine::new(Setup {
             config,
-            measurement: [3; 32],
+            kind: TeeKind::Simulated,
+            fingerprint: [3; 32],
             identity: Identity {
                 account: AccountKey::draw().unwrap(),
                 incarnation: IncarnationKey::draw().unwrap(),
@@ -32,6 +34,7 @@ impl Fixture {
             },
             shielding: shielding.clone(),
             state_secret: StateSecret::draw().unwrap(),
+            url: None,
             requested_shard: None,
             chain_version: ChainVersion { genesis, spec_version: 1, transaction_version: 1 },
         })

@@ -2,7 +2,7 @@
 
 use cloister_chain_primitives::{
     AccountId, Hashing,
-    storage::{self, AccountInfo, ENCLAVE_BRIDGE_VERSION, enclave_bridge_version},
+    storage::{self, AccountInfo, ENCLAVE_BRIDGE_VERSION, TEEREX_VERSION, enclave_bridge_version, teerex_version},
 };
 use cloister_light_client::{Error, MAX_PROOF_BYTES, MAX_PROOF_NODES, check_layout};
 use codec::Encode;
@@ -153,21 +153,29 @@ fn refuses_a_state_that_is_no_trie() {
 
 #[test]
 fn knows_its_storage_layout_only() {
-    let read_version = |version: Option<Vec<u8>>| {
-        let version = version.map(|version| (enclave_bridge_version(), version));
-        let state = State::new([(account(1), vec![1])].into_iter().chain(version), StateVersion::V1);
+    let known = [(enclave_bridge_version(), ENCLAVE_BRIDGE_VERSION), (teerex_version(), TEEREX_VERSION)];
+    let keys = known.clone().map(|(key, _)| key);
+    let read = |values: Vec<(Vec<u8>, Vec<u8>)>| {
+        let state = State::new([(account(1), vec![1])].into_iter().chain(values), StateVersion::V1);
         let client = state.finalized();
-        let keys = [enclave_bridge_version()];
         check_layout(&client.finalized_header().unwrap().read(state.prove(&keys), &keys).unwrap())
     };
-    let newer = ENCLAVE_BRIDGE_VERSION + 1;
-    assert_eq!(read_version(Some(ENCLAVE_BRIDGE_VERSION.encode())), Ok(()));
-    assert_eq!(read_version(Some(newer.encode())), Err(Error::UnknownStorageLayout { found: Some(newer) }));
-    assert_eq!(read_version(None), Err(Error::UnknownStorageLayout { found: None }));
-    assert_eq!(read_version(Some(vec![1])), Err(Error::UndecodableValue { key: enclave_bridge_version() }));
+    let good = || known.iter().map(|(key, version)| (key.clone(), version.encode())).collect::<Vec<_>>();
+    assert_eq!(read(good()), Ok(()));
+    for (index, pallet) in ["EnclaveBridge", "Teerex"].into_iter().enumerate() {
+        let newer = known[index].1 + 1;
+        let mut values = good();
+        values[index].1 = newer.encode();
+        assert_eq!(read(values), Err(Error::UnknownStorageLayout { pallet, found: Some(newer) }));
+        let mut values = good();
+        values.remove(index);
+        assert_eq!(read(values), Err(Error::UnknownStorageLayout { pallet, found: None }));
+        let mut values = good();
+        values[index].1 = vec![1];
+        assert_eq!(read(values), Err(Error::UndecodableValue { key: keys[index].clone() }));
+    }
 
-    let state = state();
-    let keys = [account(1)];
-    let read = state.finalized().finalized_header().unwrap().read(state.prove(&keys), &keys).unwrap();
-    assert_eq!(check_layout(&read), Err(Error::NotRead { key: enclave_bridge_version() }));
+    let (only, state) = ([enclave_bridge_version()], State::new(good(), StateVersion::V1));
+    let read = state.finalized().finalized_header().unwrap().read(state.prove(&only), &only).unwrap();
+    assert_eq!(check_layout(&read), Err(Error::NotRead { key: teerex_version() }));
 }

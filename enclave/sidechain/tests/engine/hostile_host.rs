@@ -2,30 +2,11 @@
 
 use cloister_chain_primitives::{H256, ShardEntry, ShardId, storage};
 use cloister_light_client::Error;
-use cloister_sidechain::{CallRefused, MAX_CLOCK_AHEAD_MS, QueryRefused, Stop};
-use cloister_wire::{Getter, PublicGetter};
+use cloister_sidechain::{CallRefused, MAX_CLOCK_AHEAD_MS, Stop};
 use codec::Encode;
 use proptest::prelude::*;
 
-use crate::world::{UNIT, World, account, state, storage_keys};
-
-#[test]
-fn nothing_is_served_before_the_own_entry_is_proven() {
-    let mut world = World::new();
-    let call = world.transfer("Alice", "Bob", UNIT, 0);
-    let inbox = Getter::Public(PublicGetter::Inbox);
-    world.finalize();
-    assert!(!world.serving);
-    assert_eq!(world.engine.submit(call.clone()), Err(CallRefused::NotServing));
-    assert_eq!(world.answer(&world.shard(), inbox), Err(QueryRefused::NotServing));
-    world.bear();
-    world.build();
-    world.tell_finality();
-    assert!(!world.serving, "final, but not yet proven to the enclave");
-    assert_eq!(world.engine.submit(call), Err(CallRefused::NotServing));
-    assert!(world.answer_one());
-    assert!(world.serving);
-}
+use crate::world::{UNIT, World, account, state};
 
 #[test]
 fn a_proof_of_another_state_is_refused() {
@@ -180,19 +161,19 @@ fn a_restarted_enclave_refuses_its_old_shard() {
 }
 
 #[test]
-fn a_changed_or_missing_entry_retires_the_enclave() {
+fn a_changed_or_missing_entry_stops_the_enclave() {
     for change in [true, false] {
         let mut world = World::with_accounts(&[("Alice", UNIT)]);
         let key = storage::shard(&world.shard());
         if change {
             let mut birth = world.engine.birth().clone();
-            birth.member.incarnation_key = [1; 32];
+            birth.founder = account("Bob");
             world.storage.insert(key, ShardEntry { birth, born_at: 1 }.encode());
         } else {
             world.storage.remove(&key);
         }
         world.finalize();
-        assert_eq!(world.stopped, Some(Stop::Retired));
+        assert_eq!(world.stopped, Some(Stop::ShardEntryChanged));
         let call = world.transfer("Alice", "Bob", UNIT, 0);
         assert_eq!(world.engine.submit(call), Err(CallRefused::NotServing));
     }
@@ -200,10 +181,18 @@ fn a_changed_or_missing_entry_retires_the_enclave() {
 
 #[test]
 fn an_unknown_storage_layout_stops_the_enclave() {
-    let mut world = World::serving();
-    world.storage.insert(storage_keys::version(), 2u16.encode());
-    world.finalize();
-    assert_eq!(world.stopped, Some(Stop::StorageLayoutUnknown));
+    for version in [storage::enclave_bridge_version(), storage::teerex_version()] {
+        for value in [Some(2u16.encode()), None] {
+            let mut world = World::serving();
+            match value {
+                Some(value) => world.storage.insert(version.clone(), value),
+                None => world.storage.remove(&version),
+            };
+            world.finalize();
+            assert_eq!(world.stopped, Some(Stop::StorageLayoutUnknown));
+            assert!(!world.engine.is_serving());
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

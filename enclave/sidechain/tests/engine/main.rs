@@ -2,4 +2,5 @@
 
 mod hostile_host;
 mod payments;
+mod registration;
 mod world;

@@ -209,7 +209,7 @@ fn consumption_is_confirmed_until_it_lands() {
     }
     world.finalize();
     assert_eq!(world.submitted.len(), 2, "its era passed without a trace");
-    world.fund_enclave(1);
+    world.land();
     for _ in 0..70 {
         world.build();
     }

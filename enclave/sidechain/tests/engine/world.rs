@@ -1,15 +1,22 @@
 //! A layer one with one shard's inbox, a host that can lie, and clients.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, OnceLock},
+};
 
 use cloister_chain_primitives::{
-    AccountId, Balance, H256, InboxEntry, Request, ShardEntry, ShardId, extrinsic::ChainVersion, storage,
+    AccountId, Balance, EnclaveRecord, H256, InboxEntry, Registration, Request, ShardEntry, ShardId,
+    extrinsic::ChainVersion,
+    registry::{WorkerUrl, report_data},
+    storage,
 };
+use cloister_claims::{Evidence, TeeKind};
 use cloister_keys::{AccountKey, IncarnationKey, ShieldingKeyPair};
 use cloister_sidechain::{Action, Engine, Identity, QueryRefused, Setup, Stop, VerifiedGetter};
 use cloister_state::StateSecret;
 use cloister_stf::{Rules, VerifiedCall, verify};
-use cloister_synthetic_layer_one::{Chain, State, Voters};
+use cloister_synthetic_layer_one::{Chain, Registry, State, Voters};
 use cloister_wire::{
     BoundGetter, BoundGetterSigned, Getter, InboxStatus, PublicGetter, SignedAnswer, TrustedCall, TrustedCallSigned,
     TrustedGetter, TrustedOperation, TrustedOperationStatus,
@@ -35,55 +42,56 @@ pub struct World {
     pub blocks: Vec<SignedBlock>,
     pub statuses: Vec<(H256, TrustedOperationStatus, Option<String>)>,
     pub submitted: Vec<Vec<u8>>,
+    pub registry: Registry,
+    /// What the enclave wants to register.
+    pub registrations: Vec<Registration>,
+    /// When its registration expires, as it said last.
+    pub registered: Option<u64>,
+    /// Whether the attester works.
+    pub attests: bool,
     pub refused: Vec<cloister_light_client::Error>,
     pub stopped: Option<Stop>,
     pub serving: bool,
+    /// Extrinsics of the enclave's account that landed.
+    pub landed: u32,
+    identity: [u8; 32],
     states: BTreeMap<H256, BTreeMap<Vec<u8>, Vec<u8>>>,
     inbox_length: u64,
 }
 
 impl World {
-    /// An enclave that has just started; its shard is not born.
+    /// An enclave that has just started and is neither registered nor has a shard.
     pub fn new() -> Self {
         Self::wanting(None)
     }
 
     /// An enclave whose operator wants a certain shard.
     pub fn wanting(requested_shard: Option<ShardId>) -> Self {
-        let chain = Chain::new(0);
-        let voters = Voters::new(0, 1..=4);
-        let config = chain.config(&voters);
-        let identity = Identity {
-            account: AccountKey::draw().unwrap(),
-            incarnation: IncarnationKey::draw().unwrap(),
-            tls_key_hash: [7; 32],
-        };
-        let chain_version = ChainVersion { genesis: config.genesis, spec_version: 1, transaction_version: 1 };
-        let engine = Engine::new(Setup {
-            config,
-            measurement: [3; 32],
-            identity,
-            shielding: Arc::new(ShieldingKeyPair::draw(0).unwrap()),
-            state_secret: StateSecret::draw().unwrap(),
-            requested_shard,
-            chain_version,
-        })
-        .unwrap();
+        let (chain, voters) = (Chain::new(0), Voters::new(0, 1..=4));
         let mut storage = BTreeMap::new();
-        storage.insert(storage_keys::version(), storage::ENCLAVE_BRIDGE_VERSION.encode());
+        storage.insert(storage::enclave_bridge_version(), storage::ENCLAVE_BRIDGE_VERSION.encode());
+        storage.insert(storage::teerex_version(), storage::TEEREX_VERSION.encode());
+        let mut identity = [0; 32];
+        identity[..16].copy_from_slice(&H256::random().0[..16]);
         let mut world = Self {
+            engine: start(&chain, &voters, &identity, requested_shard),
             chain,
             voters,
             storage,
-            engine,
             now: START,
             questions: vec![],
             blocks: vec![],
             statuses: vec![],
             submitted: vec![],
+            registry: Registry::new(FINGERPRINT),
+            registrations: vec![],
+            registered: None,
+            attests: true,
             refused: vec![],
             stopped: None,
             serving: false,
+            landed: 0,
+            identity,
             states: BTreeMap::new(),
             inbox_length: 0,
         };
@@ -91,13 +99,51 @@ impl World {
         world
     }
 
+    /// Another start of the same sealed identity, beside this one or after it, on the same layer one.
+    pub fn another_start(&self) -> Self {
+        let mut world = Self {
+            engine: start(&self.chain, &self.voters, &self.identity, None),
+            chain: self.chain.clone(),
+            voters: self.voters.clone(),
+            storage: self.storage.clone(),
+            registry: self.registry.clone(),
+            now: self.now,
+            identity: self.identity,
+            landed: self.landed,
+            states: self.states.clone(),
+            ..Self::new()
+        };
+        world.take_actions();
+        world
+    }
+
+    /// Sees layer one as `other` does, whose blocks follow on those that this one knows.
+    pub fn join(&mut self, other: &Self) {
+        self.chain = other.chain.clone();
+        self.storage = other.storage.clone();
+        self.states = other.states.clone();
+        self.now = other.now;
+        self.landed = other.landed;
+    }
+
+    /// An enclave whose registration is proven to it; its shard is not born.
+    pub fn registered() -> Self {
+        let mut world = Self::new();
+        world.finalize();
+        world.register();
+        world.finalize();
+        assert!(world.registered.is_some() && !world.serving && world.stopped.is_none());
+        world
+    }
+
     /// An enclave that serves its shard.
     pub fn serving() -> Self {
-        let mut world = Self::new();
+        let mut world = Self::registered();
         world.bear();
-        world.fund_enclave(0);
         world.finalize();
         assert!(world.serving && world.stopped.is_none());
+        assert_eq!(world.submitted.len(), 1, "it bore its shard itself");
+        world.submitted.clear();
         world
     }
 
@@ -120,16 +166,40 @@ impl World {
         self.chain.header(0).hash()
     }
 
-    /// Root bears the enclave's shard.
+    /// Layer one takes the newest registration that the enclave wants.
+    pub fn register(&mut self) {
+        let (account, registration) = (self.account(), self.registrations.last().unwrap().clone());
+        self.registry.register(&mut self.storage, &account, &registration, self.now).unwrap();
+        self.land();
+    }
+
+    /// What layer one will record of the enclave from the next block on.
+    pub fn record(&self) -> Option<EnclaveRecord> {
+        Registry::record(&self.storage, &self.account())
+    }
+
+    pub fn change_record(&mut self, change: impl FnOnce(&mut EnclaveRecord)) {
+        let mut record = self.record().unwrap();
+        change(&mut record);
+        self.storage.insert(storage::enclave(&self.account()), record.encode());
+    }
+
+    /// Layer one bears the enclave's shard.
     pub fn bear(&mut self) {
         let entry = ShardEntry { birth: self.engine.birth().clone(), born_at: 1 };
         self.storage.insert(storage::shard(&self.shard()), entry.encode());
+        self.land();
     }
 
-    /// The enclave's account has money, and this nonce.
-    pub fn fund_enclave(&mut self, nonce: u32) {
-        let info = storage::AccountInfo { nonce, free: UNIT, ..Default::default() };
-        self.storage.insert(storage::account(&self.engine.birth().member.account), info.encode());
+    /// The oldest extrinsic of the enclave's account that had not landed does.
+    pub fn land(&mut self) {
+        self.landed += 1;
+        let info = storage::AccountInfo { nonce: self.landed, free: UNIT, ..Default::default() };
+        self.storage.insert(storage::account(&self.account()), info.encode());
+    }
+
+    pub fn account(&self) -> AccountId {
+        self.engine.birth().founder.clone()
     }
 
     pub fn append(&mut self, entry: InboxEntry) {
@@ -206,18 +276,38 @@ impl World {
     }
 
     pub fn take_actions(&mut self) {
-        for action in self.engine.take_actions() {
+        let mut actions = VecDeque::from(self.engine.take_actions());
+        while let Some(action) = actions.pop_front() {
             match action {
                 Action::AskProof { question, at, keys } => self.questions.push((question, at, keys)),
                 Action::Block(block) => self.blocks.push(*block),
                 Action::Status { operation, status, error } => self.statuses.push((operation, status, error)),
                 Action::Submit(extrinsic) => self.submitted.push(extrinsic),
+                Action::Attest(report_data) if self.attests => {
+                    self.engine.evidence(Evidence::Dcap(report_data.to_vec()));
+                    actions.extend(self.engine.take_actions());
+                }
+                Action::Attest(_) => {}
+                Action::Register { registration, .. } => {
+                    self.check(&registration);
+                    self.registrations.push(registration);
+                }
+                Action::Registered { expires_at } => self.registered = Some(expires_at),
                 Action::Refused(error) => self.refused.push(error),
                 Action::Stop(stop) => self.stopped = Some(stop),
                 Action::Serving => self.serving = true,
                 Action::Synced { .. } => {}
             }
         }
+    }
+
+    /// The evidence in a registration is for what the registration states.
+    fn check(&self, registration: &Registration) {
+        let Registration { evidence, incarnation_key, tls_key_hash, block_number, url } = registration;
+        let block = self.chain.header(*block_number).hash();
+        let stated = report_data(&self.genesis(), &self.account(), incarnation_key, tls_key_hash, &block);
+        assert_eq!(evidence.bytes(), stated);
+        assert_eq!(*url, Some(worker_url()));
     }
 
     pub fn sign(&self, who: &str, call: TrustedCall, nonce: u32) -> VerifiedCall {
@@ -251,11 +341,11 @@ impl World {
         let answer = self.answer(&self.shard(), Getter::Bound(signed)).unwrap().unwrap();
         let answer = SignedAnswer::decode(&mut answer.as_slice()).unwrap();
         assert_eq!(answer.request_hash, hash);
-        let member = &self.engine.birth().member;
+        let record = self.record().unwrap();
         assert!(sp_core::ed25519::Pair::verify(
             &sp_core::ed25519::Signature::from_raw(answer.signature),
             answer.signed_bytes(&self.genesis(), &self.shard()),
-            &sp_core::ed25519::Public::from_raw(member.incarnation_key),
+            &sp_core::ed25519::Public::from_raw(record.incarnation_key),
         ));
         answer.value.map(|value| T::decode(&mut value.as_slice()).unwrap())
     }
@@ -286,8 +376,35 @@ pub fn state(storage: &BTreeMap<Vec<u8>, Vec<u8>>) -> State {
     State::new(storage.clone(), StateVersion::V1)
 }
 
-pub mod storage_keys {
-    pub fn version() -> Vec<u8> {
-        cloister_chain_primitives::storage::enclave_bridge_version()
-    }
+/// A start of the enclave with this sealed identity.
+fn start(chain: &Chain, voters: &Voters, identity: &[u8; 32], requested_shard: Option<ShardId>) -> Engine {
+    let config = chain.config(voters);
+    Engine::new(Setup {
+        chain_version: ChainVersion { genesis: config.genesis, spec_version: 1, transaction_version: 1 },
+        config,
+        kind: TeeKind::Simulated,
+        fingerprint: FINGERPRINT,
+        identity: Identity {
+            account: AccountKey::from_seed(identity).unwrap(),
+            incarnation: IncarnationKey::draw().unwrap(),
+            tls_key_hash: [7; 32],
+        },
+        shielding: shielding(),
+        state_secret: StateSecret::draw().unwrap(),
+        url: Some(worker_url()),
+        requested_shard,
+    })
+    .unwrap()
 }
+
+fn worker_url() -> WorkerUrl {
+    b"wss://localhost:2000".to_vec().try_into().unwrap()
+}
+
+/// One for all, because drawing it is slow.
+fn shielding() -> Arc<ShieldingKeyPair> {
+    static PAIR: OnceLock<Arc<ShieldingKeyPair>> = OnceLock::new();
+    PAIR.get_or_init(|| Arc::new(ShieldingKeyPair::draw(0).unwrap())).clone()
+}
+
+const FINGERPRINT: [u8; 32] = [3; 32];

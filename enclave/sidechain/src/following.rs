@@ -1,0 +1,136 @@
+//! Following layer one: what is asked for at every finalized block, and what the answers change.
+
+use cloister_chain_primitives::{
+    AccountId, BlockNumber, EnclaveRecord, InboxEntry, Moment, ShardEntry, calls::Call, storage,
+};
+use cloister_light_client::{Error, ProvenValues, check_layout};
+
+use crate::{
+    engine::{Action, Engine, Question, Stop, View},
+    extrinsics::{Outgoing, RESEND_BLOCKS},
+};
+
+impl Engine {
+    /// Asks for what is not yet known of the newest finalized block; one question at a time.
+    pub(crate) fn ask_next(&mut self) {
+        if self.stopped || self.question.is_some() {
+            return;
+        }
+        let Some(at) = self.light_client.finalized_header() else { return };
+        let known = self.consumed.saturating_add(u64::try_from(self.inbox.len()).unwrap_or(u64::MAX));
+        let room = MAX_INBOX_HELD.saturating_sub(self.inbox.len());
+        let (current, length) = match &self.view {
+            Some(view) => (view.hash == at.hash(), view.inbox_length),
+            None => (false, 0),
+        };
+        let wanted = length.saturating_sub(known).min(u64::try_from(room.min(MAX_INBOX_PER_PROOF)).unwrap_or(0));
+        if current && (wanted == 0 || !self.serving) {
+            return;
+        }
+        let entries = known..known.saturating_add(if self.serving { wanted } else { 0 });
+        let mut keys = vec![
+            storage::enclave_bridge_version(),
+            storage::teerex_version(),
+            storage::enclave(&self.account()),
+            storage::shard(&self.shard),
+            storage::inbox_length(&self.shard),
+            storage::timestamp(),
+            storage::account(&self.account()),
+        ];
+        if let Some(requested) = &self.requested_shard {
+            keys.push(storage::shard(requested));
+        }
+        keys.extend(entries.clone().map(|number| storage::inbox_entry(&self.shard, number)));
+        let at = at.clone();
+        self.questions_asked = self.questions_asked.saturating_add(1);
+        let id = self.questions_asked;
+        self.actions.push(Action::AskProof { question: id, at: at.hash(), keys: keys.clone() });
+        self.question = Some(Question { id, at, keys, asked_at: self.time_hint, entries });
+    }
+
+    /// Takes in proven values. Nothing is changed before everything was decoded.
+    pub(crate) fn learn(&mut self, asked: &Question, values: &ProvenValues) -> Result<(), Error> {
+        check_layout(values)?;
+        let entry: Option<ShardEntry> = values.decode(&storage::shard(&self.shard))?;
+        let inbox_length: u64 = values.decode(&storage::inbox_length(&self.shard))?.unwrap_or(0);
+        let time: Moment = values.decode(&storage::timestamp())?.unwrap_or(0);
+        let record: Option<EnclaveRecord> = values.decode(&storage::enclave(&self.account()))?;
+        let account: Option<storage::AccountInfo> = values.decode(&storage::account(&self.account()))?;
+        let mut entries = Vec::new();
+        for number in asked.entries.clone() {
+            entries.push(values.decode::<InboxEntry>(&storage::inbox_entry(&self.shard, number))?);
+        }
+        if let Some(requested) = self.requested_shard.filter(|requested| *requested != self.shard) {
+            // Nothing of an earlier start was kept: its shard's keys and state are gone with it.
+            let exists = values.decode::<ShardEntry>(&storage::shard(&requested))?.is_some();
+            self.stop(if exists { Stop::ShardOfAnotherIncarnation(requested) } else { Stop::UnknownShard(requested) });
+            return Ok(());
+        }
+        match self.registration.observe(record, time) {
+            Ok(Some(expires_at)) => self.actions.push(Action::Registered { expires_at }),
+            Ok(None) => {}
+            Err(stop) => {
+                self.stop(stop);
+                return Ok(());
+            }
+        }
+        let born = entry.is_some();
+        let own = entry.is_some_and(|entry| entry.birth == self.birth);
+        if self.serving && !own {
+            self.stop(Stop::ShardEntryChanged);
+            return Ok(());
+        }
+        if born && !own {
+            self.stop(Stop::Internal("the shard's entry does not hash to its id"));
+            return Ok(());
+        }
+        if own && !self.serving && self.registration.is_proven() {
+            self.serving = true;
+            self.actions.push(Action::Serving);
+        }
+        for entry in entries {
+            // Below the proven length every number has an entry; a gap means that layer one is not what we know.
+            let Some(entry) = entry else {
+                self.stop(Stop::StorageLayoutUnknown);
+                return Ok(());
+            };
+            self.inbox.push_back(entry);
+        }
+        self.view = Some(View { number: asked.at.number(), hash: asked.at.hash(), time, inbox_length });
+        self.extrinsics.observe(asked.at.number(), asked.at.hash(), account.map(|account| account.nonce));
+        if self.registration.is_proven() && !born {
+            self.bear(asked.at.number());
+        }
+        if let Some(report_data) = self.registration.due(asked.at.head(), time, self.time_hint) {
+            self.actions.push(Action::Attest(Box::new(report_data)));
+        }
+        self.send_extrinsics();
+        Ok(())
+    }
+
+    /// Bears the shard, again if layer one did not want it at first.
+    fn bear(&mut self, number: BlockNumber) {
+        let call = Call::create_shard(&self.birth);
+        let recently = self.birth_sent.is_some_and(|sent| number < sent.saturating_add(RESEND_BLOCKS));
+        if !recently && !self.extrinsics.holds(&call) {
+            self.birth_sent = Some(number);
+            self.extrinsics.add(call);
+        }
+    }
+
+    pub(crate) fn send_extrinsics(&mut self) {
+        self.actions.extend(self.extrinsics.next(&self.identity.account).map(|outgoing| match outgoing {
+            Outgoing::Call(extrinsic) => Action::Submit(extrinsic),
+            Outgoing::Registration(registration, extrinsic) => Action::Register { registration, extrinsic },
+        }));
+    }
+
+    fn account(&self) -> AccountId {
+        self.identity.account.account()
+    }
+}
+
+/// Most inbox entries that wait in memory for a block.
+const MAX_INBOX_HELD: usize = 256;
+/// Most inbox entries in one proof.
+const MAX_INBOX_PER_PROOF: usize = 64;

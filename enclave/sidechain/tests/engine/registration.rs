@@ -1,0 +1,334 @@
+//! Every start is an incarnation: nothing is served before its own registration is proven, and nothing after it ended.
+
+use cloister_chain_primitives::{RegistrationRefused, Standing, storage};
+use cloister_claims::TeeKind;
+use cloister_sidechain::{CallRefused, QueryRefused, Stop};
+use cloister_wire::{Getter, PublicGetter};
+
+use crate::world::{UNIT, World, account};
+
+/// Neither calls nor queries are taken, and no block is made.
+fn serves_nothing(world: &mut World) {
+    let call = world.transfer("Alice", "Bob", UNIT, 0);
+    assert_eq!(world.engine.submit(call), Err(CallRefused::NotServing));
+    let inbox = Getter::Public(PublicGetter::Inbox);
+    assert_eq!(world.answer(&world.shard(), inbox), Err(QueryRefused::NotServing));
+    let blocks = world.blocks.len();
+    world.shield(&account("Alice"), UNIT);
+    world.build();
+    world.tick();
+    assert_eq!(world.blocks.len(), blocks);
+    assert!(!world.engine.is_serving());
+}
+
+#[test]
+fn nothing_is_served_before_registration_and_birth_are_proven() {
+    let mut world = World::new();
+    serves_nothing(&mut world);
+    world.finalize();
+    assert_eq!(world.registrations.len(), 1);
+    serves_nothing(&mut world);
+    // A shard that somebody bore for it changes nothing.
+    world.bear();
+    world.finalize();
+    assert!(!world.serving && world.registered.is_none());
+    serves_nothing(&mut world);
+
+    world.register();
+    world.build();
+    world.tell_finality();
+    assert!(!world.serving, "final, but not yet proven to the enclave");
+    serves_nothing(&mut world);
+    while world.answer_one() {}
+    assert!(world.serving);
+    assert_eq!(world.registered, world.record().map(|record| record.expires_at));
+}
+
+#[test]
+fn nothing_is_served_before_the_birth_which_is_the_enclaves_own_work() {
+    let mut world = World::registered();
+    assert_eq!(world.submitted.len(), 1);
+    serves_nothing(&mut world);
+    world.finalize();
+    serves_nothing(&mut world);
+    world.bear();
+    world.finalize();
+    assert!(world.serving);
+    world.finalize();
+    assert_eq!(world.submitted.len(), 1, "no second birth");
+}
+
+#[test]
+fn the_birth_is_repeated_until_it_is_proven() {
+    let mut world = World::registered();
+    for _ in 0..10 {
+        world.finalize();
+    }
+    assert_eq!(world.submitted.len(), 2, "lost on the way: the same again");
+    assert_eq!(world.submitted[0], world.submitted[1]);
+    // It lands, but layer one refuses it for some reason.
+    world.land();
+    world.finalize();
+    assert_eq!(world.submitted.len(), 3);
+    assert_ne!(world.submitted[1], world.submitted[2]);
+    world.land();
+    for _ in 0..5 {
+        world.finalize();
+    }
+    assert_eq!(world.submitted.len(), 3, "not in every block");
+}
+
+/// A host with an old disk and an old view of the chain.
+#[test]
+fn an_old_view_of_the_chain_serves_nothing() {
+    let mut first = World::serving();
+    let mut restarted = first.another_start();
+    restarted.tell_finality();
+    while restarted.answer_one() {}
+    assert_eq!((restarted.stopped.clone(), restarted.registered), (None, None));
+    assert_eq!(restarted.registrations.len(), 1, "it wants to register");
+    serves_nothing(&mut restarted);
+
+    // Layer one goes on without it, and it is never told of more than what was before its registration.
+    first.finalize();
+    for _ in 0..30 {
+        restarted.now += 300;
+        restarted.engine.tick(restarted.now);
+        restarted.take_actions();
+    }
+    serves_nothing(&mut restarted);
+    assert_eq!(restarted.registrations.len(), 1, "there is no newer block to name");
+}
+
+#[test]
+fn evidence_is_not_made_while_the_light_client_catches_up() {
+    let mut world = World::new();
+    world.now += 60_000 + 1_000;
+    let clock = world.now;
+    world.tick();
+    world.now -= 60_000 + 1_000 + 300;
+    world.finalize();
+    assert!(world.registrations.is_empty(), "layer one's time is more than a minute behind");
+    world.now = clock;
+    world.finalize();
+    assert_eq!(world.registrations.len(), 1);
+}
+
+#[test]
+fn a_newer_incarnation_retires_the_older_one() {
+    let mut older = World::with_accounts(&[("Alice", UNIT)]);
+    let mut newer = older.another_start();
+    newer.finalize();
+    newer.register();
+    newer.finalize();
+    assert!(newer.registered.is_some() && newer.stopped.is_none());
+
+    older.join(&newer);
+    older.tell_finality();
+    assert!(older.engine.is_serving(), "not yet proven to it");
+    while older.answer_one() {}
+    assert_eq!(older.stopped, Some(Stop::Retired));
+    serves_nothing(&mut older);
+
+    newer.bear();
+    newer.finalize();
+    assert!(newer.serving, "its shard is another one");
+    assert_ne!(newer.shard(), older.shard());
+    assert_eq!(newer.account(), older.account());
+}
+
+#[test]
+fn of_two_copies_of_one_identity_only_the_newest_serves() {
+    let mut one = World::new();
+    let mut other = one.another_start();
+    one.finalize();
+    one.register();
+    for _ in 0..3 {
+        one.finalize();
+    }
+    assert!(one.registered.is_some());
+    // The other attests later, at a block that the first one's registration precedes.
+    other.join(&one);
+    other.tell_finality();
+    while other.answer_one() {}
+    other.register();
+    other.bear();
+    other.finalize();
+    assert!(other.serving);
+    one.join(&other);
+    one.tell_finality();
+    while one.answer_one() {}
+    assert_eq!(one.stopped, Some(Stop::Retired));
+
+    // What the first one signed and its host held back does not bring it back.
+    let account = other.account();
+    for registration in &one.registrations {
+        let refused = other.registry.register(&mut other.storage, &account, registration, other.now);
+        assert_eq!(refused, Err(RegistrationRefused::NotLater));
+    }
+    other.finalize();
+    assert!(other.engine.is_serving());
+}
+
+#[test]
+fn two_incarnations_are_blocks_apart() {
+    let first = World::registered();
+    let mut second = first.another_start();
+    second.tell_finality();
+    while second.answer_one() {}
+    let registration = second.registrations.last().unwrap().clone();
+    let account = second.account();
+    let refused = second.registry.register(&mut second.storage, &account, &registration, second.now);
+    assert_eq!(refused, Err(RegistrationRefused::TooSoon));
+    assert_eq!(second.stopped, None, "the predecessor's record is no reason to stop");
+}
+
+#[test]
+fn an_evicted_enclave_stops() {
+    let mut removed = World::serving();
+    removed.storage.remove(&storage::enclave(&removed.account()));
+    removed.finalize();
+    assert_eq!(removed.stopped, Some(Stop::Evicted));
+    serves_nothing(&mut removed);
+
+    let mut leaving = World::serving();
+    leaving.change_record(|record| record.standing = Standing::Leaving { until: u64::MAX });
+    leaving.finalize();
+    assert_eq!(leaving.stopped, Some(Stop::Evicted));
+    serves_nothing(&mut leaving);
+}
+
+#[test]
+fn an_enclave_that_is_evicted_before_it_served_stops_too() {
+    let mut world = World::registered();
+    world.storage.remove(&storage::enclave(&world.account()));
+    world.bear();
+    world.finalize();
+    assert_eq!(world.stopped, Some(Stop::Evicted));
+    assert!(!world.serving);
+}
+
+#[test]
+fn an_enclave_whose_registration_expired_stops() {
+    let mut world = World::serving();
+    world.now = world.registered.unwrap() - 1_000 - 1;
+    world.finalize();
+    assert!(world.engine.is_serving(), "one millisecond is left");
+    let mut at_the_end = World::serving();
+    at_the_end.now = at_the_end.registered.unwrap() - 1_000;
+    at_the_end.finalize();
+    assert_eq!(at_the_end.stopped, Some(Stop::Expired));
+    serves_nothing(&mut at_the_end);
+}
+
+#[test]
+fn a_registration_is_renewed_after_half_of_its_time_with_the_same_key_and_a_later_block() {
+    let mut world = World::serving();
+    let first = world.record().unwrap();
+    let half = first.verified_at + (first.expires_at - first.verified_at) / 2;
+    world.now = half - 1_000 - 1;
+    world.finalize();
+    assert_eq!(world.registrations.len(), 1, "not yet");
+    world.now = half - 1_000;
+    for _ in 0..10 {
+        world.finalize();
+    }
+    let [original, renewal] = &world.registrations[..] else { panic!("{}", world.registrations.len()) };
+    assert_eq!(renewal.incarnation_key, original.incarnation_key);
+    assert_eq!(renewal.tls_key_hash, original.tls_key_hash);
+    assert!(renewal.block_number > original.block_number);
+    assert!(world.engine.is_serving());
+
+    world.register();
+    world.finalize();
+    let renewed = world.record().unwrap();
+    assert_eq!(renewed.incarnation_since, first.incarnation_since);
+    assert!(renewed.expires_at > first.expires_at);
+    assert_eq!(world.registered, Some(renewed.expires_at));
+    for _ in 0..20 {
+        world.finalize();
+    }
+    assert_eq!(world.registrations.len(), 2, "renewed");
+    assert!(world.engine.is_serving());
+}
+
+#[test]
+fn a_registration_that_does_not_land_comes_again_with_a_later_block() {
+    let mut world = World::new();
+    for _ in 0..21 {
+        world.finalize();
+    }
+    let blocks: Vec<_> = world.registrations.iter().map(|registration| registration.block_number).collect();
+    assert_eq!(blocks, [1, 11, 21]);
+    // Any of them may land.
+    let (account, early) = (world.account(), world.registrations[0].clone());
+    world.registry.register(&mut world.storage, &account, &early, world.now).unwrap();
+    world.land();
+    world.finalize();
+    assert!(world.registered.is_some());
+}
+
+#[test]
+fn an_attester_that_fails_is_asked_again() {
+    let mut world = World::new();
+    world.attests = false;
+    world.finalize();
+    world.attests = true;
+    for _ in 0..10 {
+        assert!(world.registrations.is_empty());
+        world.finalize();
+    }
+    assert_eq!(world.registrations.len(), 1);
+    assert_eq!(world.registrations[0].block_number, 11);
+}
+
+#[test]
+fn evidence_that_nobody_asked_for_is_ignored() {
+    let mut world = World::registered();
+    let count = world.registrations.len();
+    world.engine.evidence(cloister_claims::Evidence::Dcap(vec![1]));
+    world.take_actions();
+    assert_eq!(world.registrations.len(), count);
+}
+
+#[test]
+fn a_record_of_other_code_kind_or_key_under_the_own_account_stops_the_enclave() {
+    type Change = fn(&mut cloister_chain_primitives::EnclaveRecord);
+    let changes: [Change; 3] = [
+        |record| record.fingerprint = [9; 32],
+        |record| record.kind = TeeKind::Sgx,
+        |record| record.tls_key_hash = [9; 32],
+    ];
+    for change in changes {
+        let mut serving = World::serving();
+        serving.change_record(change);
+        serving.finalize();
+        assert_eq!(serving.stopped, Some(Stop::ForeignRecord));
+        serves_nothing(&mut serving);
+
+        let mut starting = World::new();
+        starting.finalize();
+        starting.register();
+        starting.change_record(change);
+        starting.finalize();
+        assert_eq!((starting.stopped, starting.registered), (Some(Stop::ForeignRecord), None));
+    }
+}
+
+#[test]
+fn confirmations_and_renewals_share_one_nonce() {
+    let mut world = World::serving();
+    world.shield(&account("Alice"), UNIT);
+    world.finalize();
+    world.tick();
+    assert_eq!(world.submitted.len(), 1, "a confirmation is in flight");
+    world.now = world.registered.unwrap() - 1_000_000;
+    for _ in 0..6 {
+        world.build();
+    }
+    world.finalize();
+    assert_eq!(world.registrations.len(), 1, "the renewal waits for it");
+    world.land();
+    world.finalize();
+    assert_eq!(world.registrations.len(), 2);
+}
