@@ -3,15 +3,21 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use cloister_chain_primitives::{H256, ShardId};
+use cloister_chain_primitives::{
+    H256, ShardId,
+    registry::{MAX_URL_BYTES, WorkerUrl},
+};
 
 const EXIT_CODES: &str = "Exit codes:
   0  stopped on request (SIGTERM, SIGINT), or the command is done
-  1  a failure of the host: ports, files, bearing a shard
+  1  a failure of the host: ports, files
   2  wrong usage, or no configuration for the enclave
   3  the enclave ended by itself, or broke the link's protocol
   4  the wanted shard belongs to an earlier start of an enclave
-  5  layer one is another chain than the configuration names";
+  5  layer one is another chain than the configuration names
+  6  the enclave's registration was replaced by a newer start's, evicted, or expired
+  7  no trusted execution environment that works
+  8  the sealed identity in the data directory does not open in this enclave";
 
 /// Host of a Cloister enclave.
 #[derive(Debug, Parser)]
@@ -25,20 +31,53 @@ pub struct Cli {
 /// Subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start an enclave and serve its shard.
+    /// Start an enclave, have it registered, and serve its shard.
     #[command(after_help = EXIT_CODES)]
     Run(RunOptions),
+    /// Print the fingerprint of the enclave's code and configuration. Keeps nothing.
+    #[command(after_help = EXIT_CODES)]
+    Mrenclave(InspectOptions),
+    /// Print the enclave's account on layer one. Makes and keeps a new identity if there is none.
+    #[command(after_help = EXIT_CODES)]
+    SigningKey(InspectOptions),
+    /// Print the enclave's RSA shielding key as clients get it. Makes and keeps a new identity if there is none.
+    #[command(after_help = EXIT_CODES)]
+    ShieldingKey(InspectOptions),
+    /// Write the evidence that an enclave would register with, and its collateral; submits nothing.
+    #[command(after_help = EXIT_CODES)]
+    DumpRa(DumpOptions),
     /// Write a measured configuration for a node's chain. Whoever uses the file trusts that node.
     #[command(after_help = EXIT_CODES)]
     MakeConfig(MakeConfigOptions),
 }
 
-/// Of `run`. A port of 0 means any free one; `ports.json` in the data directory names those in use.
+/// Which enclave, and of which chain.
 #[derive(Debug, Args)]
-pub struct RunOptions {
+pub struct EnclaveOptions {
     /// JSON-RPC of a layer-one node.
     #[arg(long, default_value = "ws://127.0.0.1:9944", value_parser = parse_node_url)]
     pub node_url: String,
+    /// Directory of the sealed identity and ports.json; one worker's alone.
+    #[arg(long, default_value = "cloister-data")]
+    pub data_dir: PathBuf,
+    /// Development: configure the enclave from the node. `run` lets //Alice pay for it and submit its collateral, and starts
+    /// with a new identity if the kept one does not open.
+    #[arg(long)]
+    pub dev: bool,
+    /// The enclave's program [default: cloister-enclave-simulated beside this program if the configuration allows
+    /// simulation, else cloister-enclave].
+    #[arg(long)]
+    pub enclave_binary: Option<PathBuf>,
+    /// Measured configuration, as written by make-config.
+    #[arg(long)]
+    pub enclave_config: Option<PathBuf>,
+}
+
+/// Of `run`. A port of 0 means any free one; `ports.json` in the data directory names those in use.
+#[derive(Debug, Args)]
+pub struct RunOptions {
+    #[command(flatten)]
+    pub enclave: EnclaveOptions,
     /// Port whose bytes are relayed to the enclave, where TLS ends.
     #[arg(long, default_value_t = 2000)]
     pub trusted_port: u16,
@@ -54,25 +93,40 @@ pub struct RunOptions {
     /// Address on which all ports listen.
     #[arg(long, default_value = "127.0.0.1")]
     pub listen_address: IpAddr,
-    /// Directory for ports.json and, later, sealed state; one worker's alone.
-    #[arg(long, default_value = "cloister-data")]
-    pub data_dir: PathBuf,
+    /// Where clients find this worker, as layer one's registry tells them: wss://host:port [default with --dev: the trusted
+    /// port in use].
+    #[arg(long, value_parser = parse_worker_url)]
+    pub url: Option<WorkerUrl>,
     /// The shard to serve (base58 or 0x hex) instead of a new one; refused unless it is this start's.
     #[arg(long, value_parser = parse_shard)]
     pub shard: Option<ShardId>,
-    /// Development: configure the enclave from the node and bear a new shard as //Alice.
-    #[arg(long)]
-    pub dev: bool,
-    /// The enclave's program [default: cloister-enclave beside this program].
-    #[arg(long)]
-    pub enclave_binary: Option<PathBuf>,
-    /// Measured configuration, as written by make-config.
-    #[arg(long)]
-    pub enclave_config: Option<PathBuf>,
     /// Most clients at a time.
     #[arg(long, default_value_t = 1024)]
     pub max_connections: usize,
     /// Print events as JSON lines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of what prints something about an enclave.
+#[derive(Debug, Args)]
+pub struct InspectOptions {
+    #[command(flatten)]
+    pub enclave: EnclaveOptions,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `dump-ra`.
+#[derive(Debug, Args)]
+pub struct DumpOptions {
+    #[command(flatten)]
+    pub enclave: EnclaveOptions,
+    /// Directory for evidence.bin (a raw quote) and collateral.json.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -107,6 +161,15 @@ fn parse_node_url(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// Where clients find a worker.
+pub fn parse_worker_url(text: &str) -> Result<WorkerUrl, String> {
+    let rest = text.strip_prefix("wss://").unwrap_or_default();
+    if rest.is_empty() || text.contains(char::is_whitespace) {
+        return Err("a worker's address is like wss://host:port".into());
+    }
+    WorkerUrl::try_from(text.as_bytes().to_vec()).map_err(|_| format!("an address has at most {MAX_URL_BYTES} bytes"))
+}
+
 /// A shard in base58 or 0x hex.
 pub fn parse_shard(text: &str) -> Result<ShardId, String> {
     let bytes = match text.strip_prefix("0x") {
@@ -138,7 +201,21 @@ mod tests {
         Cli::command().debug_assert();
         let cli = Cli::parse_from(["cloister-worker", "run", "--dev", "--trusted-port", "0"]);
         let Command::Run(options) = cli.command else { panic!("run") };
-        assert_eq!((options.trusted_port, options.untrusted_port, options.dev), (0, 2001, true));
+        assert_eq!((options.trusted_port, options.untrusted_port, options.enclave.dev), (0, 2001, true));
+        for command in ["mrenclave", "signing-key", "shielding-key"] {
+            Cli::parse_from(["cloister-worker", command, "--data-dir", "x", "--dev", "--json"]);
+        }
+        Cli::parse_from(["cloister-worker", "dump-ra", "--enclave-config", "x", "--out", "y"]);
+    }
+
+    #[test]
+    fn a_worker_speaks_websocket_over_tls() {
+        assert_eq!(parse_worker_url("wss://host:2000").unwrap().as_slice(), b"wss://host:2000");
+        for wrong in ["", "wss://", "ws://host", "host:2000", "wss://a b"] {
+            assert!(parse_worker_url(wrong).is_err(), "{wrong}");
+        }
+        let long = format!("wss://{}", "a".repeat(MAX_URL_BYTES as usize));
+        assert_eq!(parse_worker_url(&long), Err("an address has at most 256 bytes".into()));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The enclave's process: how it is started and what becomes of it.
 
 use std::{
-    io,
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -53,11 +52,18 @@ impl EnclaveProcess {
     }
 }
 
-/// The program that is started unless another is named.
-pub fn default_program() -> io::Result<PathBuf> {
-    Ok(std::env::current_exe()?.with_file_name("cloister-enclave"))
+/// The program that is started unless another is named. The one that can simulate is of no use where only genuine
+/// hardware counts.
+pub fn default_program(simulation_allowed: bool) -> Result<PathBuf, WorkerError> {
+    let name = if simulation_allowed { "cloister-enclave-simulated" } else { "cloister-enclave" };
+    match std::env::current_exe() {
+        Ok(this) => Ok(this.with_file_name(name)),
+        Err(source) => Err(WorkerError::EnclaveStart { path: name.into(), source }),
+    }
 }
 
+/// How long an enclave that has said its last word may take to exit.
+pub const EXIT_PATIENCE: Duration = Duration::from_secs(2);
 /// Nothing that decides about security: logging and panic messages.
 const KEPT_ENVIRONMENT: [&str; 2] = ["RUST_LOG", "RUST_BACKTRACE"];
 
@@ -81,6 +87,13 @@ mod tests {
         tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
         assert_eq!(answer, "got hello");
         assert_eq!(process.wait(PATIENCE).await.unwrap().code(), Some(7));
+    }
+
+    #[test]
+    fn the_program_follows_the_configuration() {
+        let simulated = default_program(true).unwrap();
+        assert_eq!(simulated.file_name().unwrap(), "cloister-enclave-simulated");
+        assert_eq!(simulated.with_file_name("cloister-enclave"), default_program(false).unwrap());
     }
 
     #[tokio::test]

@@ -44,14 +44,24 @@ pub enum WorkerError {
     Breach(#[from] ProtocolError),
     #[error(
         "this enclave was started anew, and the state of a shard does not persist yet, so it cannot serve the wanted \
-         shard again; its own shard would be {}. Bear a new shard with `--dev`, without `--shard`",
+         shard again; its own shard would be {}. Without `--shard` it bears and serves that one",
         shard_text(.0)
     )]
     ShardOfAnotherIncarnation(ShardId),
     #[error("the enclave stopped: {0}")]
     EnclaveStopped(StopReason),
-    #[error("the shard was not born after {attempts} attempts: {reason}")]
-    Birth { attempts: u32, reason: String },
+    #[error("{0}. Start the worker again to register a new incarnation")]
+    RegistrationLost(StopReason),
+    #[error("layer one knows a newer start of this enclave's identity: two workers use copies of one data directory")]
+    Replaced,
+    #[error("{0}. `--enclave-binary` names the enclave's program")]
+    Tee(StopReason),
+    #[error(
+        "the sealed identity {path} does not open: it was made by another enclave program or configuration, on another \
+         platform or for another chain, or it was altered. Start what made it; or move the file away, and the enclave \
+         starts with a new account that has neither the old one's money nor its shards (`run --dev` does that by itself)"
+    )]
+    SealedIdentity { path: PathBuf },
     #[error("a service ended: {0}")]
     Service(io::Error),
 }
@@ -70,6 +80,9 @@ impl WorkerError {
             | Self::Breach(_) => 3,
             Self::ShardOfAnotherIncarnation(_) => 4,
             Self::LayerOne(LayerOneError::OtherChain { .. }) => 5,
+            Self::RegistrationLost(_) | Self::Replaced => 6,
+            Self::Tee(_) => 7,
+            Self::SealedIdentity { .. } => 8,
             _ => 1,
         }
     }
@@ -84,6 +97,9 @@ impl From<StopReason> for WorkerError {
     fn from(reason: StopReason) -> Self {
         match reason {
             StopReason::ShardOfAnotherIncarnation(shard) => Self::ShardOfAnotherIncarnation(shard),
+            StopReason::Retired => Self::Replaced,
+            StopReason::Expired | StopReason::Evicted => Self::RegistrationLost(reason),
+            StopReason::Tee(_) => Self::Tee(reason),
             reason => Self::EnclaveStopped(reason),
         }
     }

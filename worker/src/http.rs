@@ -149,6 +149,8 @@ metrics! {
     proof_questions_total: IntCounter = "Storage proofs that the enclave asked for",
     extrinsics_submitted_total: IntCounter = "Extrinsics that layer one's node took",
     extrinsics_failed_total: IntCounter = "Extrinsics that layer one's node did not take",
+    registrations_total: IntCounter = "Registrations of this start that became final",
+    registration_expires_at: IntGauge = "When the registration expires, in layer one's time (Unix seconds); 0 without one",
     layer_one_connects_total: IntCounter = "Connections made to layer one's node",
 }
 

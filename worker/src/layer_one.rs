@@ -8,8 +8,11 @@ use std::{
     time::Duration,
 };
 
-use cloister_chain_primitives::{BlockNumber, H256, Header};
-use codec::{Decode, DecodeAll, Encode};
+use cloister_chain_primitives::{
+    AccountId, Balance, BlockNumber, EnclaveRecord, H256, Header, Nonce, Registration, RegistrationRefused,
+    storage::{self, AccountInfo},
+};
+use codec::{Compact, Decode, DecodeAll, Encode};
 use jsonrpsee::{
     core::{
         client::{ClientT, Error, Subscription, SubscriptionClientT},
@@ -19,7 +22,7 @@ use jsonrpsee::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use sp_core::Bytes;
+use sp_core::{Bytes, crypto::Ss58Codec};
 use tokio::time::Instant;
 
 /// Why layer one did not answer.
@@ -44,6 +47,15 @@ impl LayerOneError {
     /// Whether the node no longer has the state that was asked about.
     pub fn is_pruned(&self) -> bool {
         matches!(self, Self::Refused { code: UNKNOWN_STATE, .. })
+    }
+
+    /// Whether an extrinsic was refused because another one with its nonce waits, or is in a block already.
+    pub fn is_nonce_taken(&self) -> bool {
+        match self {
+            Self::Refused { code: TOO_LOW_PRIORITY, .. } => true,
+            Self::Refused { code: INVALID_TRANSACTION, message, .. } => message.contains("outdated"),
+            _ => false,
+        }
     }
 
     /// Whether another try over a new connection may help.
@@ -173,10 +185,53 @@ impl LayerOne {
         Ok(value.map(|value| value.0))
     }
 
-    /// Calls a runtime API without arguments.
-    pub async fn state_call<R: Decode>(&self, api: &str, at: H256) -> Result<R, LayerOneError> {
-        let answer: Bytes = self.request("state_call", vec![json!(api), json!("0x"), json!(at)]).await?;
+    /// Calls a runtime API with encoded arguments, in the state of a block, or of the best one.
+    pub async fn state_call<R: Decode>(
+        &self,
+        api: &str,
+        arguments: &[u8],
+        at: Option<H256>,
+    ) -> Result<R, LayerOneError> {
+        let answer: Bytes = self.request("state_call", vec![json!(api), json!(hex_text(arguments)), json!(at)]).await?;
         decode(api, &answer)
+    }
+
+    /// What an account has, in the state of the best block.
+    pub async fn account(&self, account: &AccountId) -> Result<AccountInfo, LayerOneError> {
+        match self.storage(&storage::account(account), None).await? {
+            Some(bytes) => decode("state_getStorage", &bytes),
+            None => Ok(AccountInfo::default()),
+        }
+    }
+
+    /// The nonce of an account's next extrinsic, those that wait in the node's pool counted.
+    pub async fn next_nonce(&self, account: &AccountId) -> Result<Nonce, LayerOneError> {
+        self.request("system_accountNextIndex", vec![json!(account.to_ss58check())]).await
+    }
+
+    /// Planck that an extrinsic costs.
+    pub async fn fee(&self, extrinsic: &[u8]) -> Result<Balance, LayerOneError> {
+        /// `pallet_transaction_payment::RuntimeDispatchInfo`.
+        #[derive(Decode)]
+        struct DispatchInfo {
+            _ref_time: Compact<u64>,
+            _proof_size: Compact<u64>,
+            _class: u8,
+            partial_fee: Balance,
+        }
+        let length = u32::try_from(extrinsic.len()).unwrap_or(u32::MAX);
+        let arguments = [extrinsic, &length.encode()].concat();
+        let info: DispatchInfo = self.state_call("TransactionPaymentApi_query_info", &arguments, None).await?;
+        Ok(info.partial_fee)
+    }
+
+    /// Tries a registration in the state of the best block, without submitting it.
+    pub async fn check_registration(
+        &self,
+        account: &AccountId,
+        registration: &Registration,
+    ) -> Result<Result<EnclaveRecord, RegistrationRefused>, LayerOneError> {
+        self.state_call("TeerexApi_check_registration", &(account, registration).encode(), None).await
     }
 
     /// Puts an extrinsic into the node's pool; one that is there already counts as put.
@@ -333,6 +388,10 @@ pub const GRANDPA_ENGINE_ID: [u8; 4] = *b"FRNK";
 
 /// The block is unknown or its state was pruned (sc-rpc-api).
 const UNKNOWN_STATE: i32 = 4003;
+/// The pool does not want an extrinsic (sc-rpc-api); `Transaction is outdated` if its nonce is too low.
+const INVALID_TRANSACTION: i32 = 1010;
+/// The pool has another extrinsic with the same nonce that it does not replace (sc-rpc-api).
+const TOO_LOW_PRIORITY: i32 = 1014;
 /// The node's pool has the extrinsic (sc-rpc-api).
 const ALREADY_IMPORTED: i32 = 1013;
 const HEADERS_PER_REQUEST: usize = 128;

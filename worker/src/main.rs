@@ -1,16 +1,23 @@
 //! The untrusted host of an enclave: starts and feeds it, relays its clients' bytes, talks to layer one, serves blocks,
-//! health and metrics. It sees no plaintext and holds no key; whatever it tells the enclave, the enclave verifies.
+//! health and metrics, and gets the enclave registered. It sees no plaintext and holds no key of the enclave, only its
+//! identity sealed; whatever it tells the enclave, the enclave verifies.
 
+mod alice;
 mod blocks;
 mod cli;
-mod dev;
+mod configuration;
 mod enclave_process;
 mod error;
 mod finality;
 mod http;
+mod inspect;
+mod launch;
 mod layer_one;
+mod operator;
+mod registration;
 mod relay;
 mod run;
+mod sealed_identity;
 mod session;
 #[cfg(test)]
 mod testing;
@@ -31,7 +38,11 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match &cli.command {
                 cli::Command::Run(options) => run::run(options).await,
-                cli::Command::MakeConfig(options) => dev::make_config(options).await,
+                cli::Command::Mrenclave(options) => inspect::mrenclave(options).await,
+                cli::Command::SigningKey(options) => inspect::signing_key(options).await,
+                cli::Command::ShieldingKey(options) => inspect::shielding_key(options).await,
+                cli::Command::DumpRa(options) => inspect::dump_ra(options).await,
+                cli::Command::MakeConfig(options) => configuration::make_config(options).await,
             }
         })
     });

@@ -2,54 +2,49 @@
 
 use std::{
     fs::{File, TryLockError},
-    io::Write,
     net::SocketAddr,
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use cloister_chain_primitives::{H256, config::MeasuredConfig};
-use cloister_link::{Connections, ToEnclave, ToHost, transport};
-use codec::{DecodeAll, Encode};
+use cloister_chain_primitives::{H256, registry::WorkerUrl};
+use cloister_claims::TeeKind;
+use cloister_link::Connections;
 use serde_json::json;
 use sp_core::crypto::Ss58Codec;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::watch,
     task::JoinSet,
 };
 
 use crate::{
     blocks,
-    cli::{DEFAULT_MIN_UPGRADE_DELAY, DEFAULT_SLOT_MS, RunOptions, shard_text},
-    dev,
-    enclave_process::{self, EnclaveProcess},
+    cli::{RunOptions, parse_worker_url, shard_text},
+    enclave_process::{EXIT_PATIENCE, EnclaveProcess},
     error::WorkerError,
     http,
-    layer_one::{LayerOne, LayerOneError, hex_text},
+    launch::{self, Enclave, Keep, Launch},
+    layer_one::{LayerOne, LayerOneError, RuntimeVersion, hex_text},
+    operator::{Operator, event, say},
+    registration::{self, Registrar, Sponsor},
     relay,
-    session::{Identity, Session, Shared, introduce},
+    session::{Identity, Session, Shared},
 };
-
-/// Prints a line; whoever has closed our standard output does not want it.
-macro_rules! say {
-    ($($line:tt)*) => {{
-        let _ = writeln!(std::io::stdout(), $($line)*);
-    }};
-}
 
 /// Runs until SIGTERM or SIGINT, or until something ends it.
 pub async fn run(options: &RunOptions) -> Result<(), WorkerError> {
     let result = serve(options).await;
     if options.json {
-        event(json!({ "event": "stopped", "error": result.as_ref().err().map(ToString::to_string) }));
+        event(&json!({ "event": "stopped", "error": result.as_ref().err().map(ToString::to_string) }));
     }
     result
 }
 
 async fn serve(options: &RunOptions) -> Result<(), WorkerError> {
-    if !options.dev && options.enclave_config.is_none() {
+    if !options.enclave.dev && options.enclave.enclave_config.is_none() {
         return Err(WorkerError::NoConfiguration);
     }
     let stop = stop_signal()?;
@@ -59,16 +54,7 @@ async fn serve(options: &RunOptions) -> Result<(), WorkerError> {
         () = &mut stop => return Ok(()),
     };
     let Started { mut process, session, services, _lock } = started;
-    let json = options.json;
-    let result = session
-        .run(services, stop, |shard| {
-            if json {
-                event(json!({ "event": "serving", "shard": shard_text(shard) }));
-            } else {
-                say!("serving shard {}", shard_text(shard));
-            }
-        })
-        .await;
+    let result = session.run(services, stop).await;
     let patience = if result.is_ok() { EXIT_PATIENCE } else { Duration::from_millis(500) };
     let status = process.wait(patience).await;
     match result {
@@ -86,9 +72,9 @@ struct Started {
 }
 
 async fn start(options: &RunOptions) -> Result<Started, WorkerError> {
-    let lock = lock_directory(&options.data_dir)?;
+    let lock = lock_directory(&options.enclave.data_dir)?;
     let ports = Ports::bind(options).await?;
-    let in_use = ports.announce(&options.data_dir, options.json)?;
+    let in_use = ports.announce(&options.enclave.data_dir, options.json)?;
     let Ports { trusted, untrusted, http, metrics } = ports;
     // Health and metrics are answered at once, even while layer one cannot be reached.
     let shared = Arc::new(Shared::new());
@@ -97,23 +83,22 @@ async fn start(options: &RunOptions) -> Result<Started, WorkerError> {
     services.spawn(async { health.await.map_err(WorkerError::Service) });
     let figures = http::serve_metrics(metrics, shared.clone());
     services.spawn(async { figures.await.map_err(WorkerError::Service) });
-    let layer_one = Arc::new(LayerOne::new(&options.node_url));
+    let layer_one = Arc::new(LayerOne::new(&options.enclave.node_url));
     let version = reach(&layer_one).await?;
-    let config = configuration(options, &layer_one).await?;
+    let config = launch::configuration(&options.enclave, &layer_one).await?;
     layer_one.expect_genesis(config.genesis).await?;
-    let program = match &options.enclave_binary {
-        Some(program) => program.clone(),
-        None => enclave_process::default_program()
-            .map_err(|source| WorkerError::EnclaveStart { path: "cloister-enclave".into(), source })?,
+    let slot = Duration::from_millis(config.slot_ms.max(1).into());
+    let launch = Launch {
+        program: launch::program(&options.enclave, &config)?,
+        config,
+        data_dir: options.enclave.data_dir.clone(),
+        keep: Keep::Identity,
+        if_refused: launch::if_refused(&options.enclave),
+        shard: options.shard,
+        version,
+        url: advertised(options, &in_use),
     };
-    let (mut process, stream) = EnclaveProcess::start(&program)?;
-    let (sender, mut receiver) = transport::split::<_, ToEnclave, ToHost>(stream);
-    let identity = match introduce(&sender, &mut receiver, config.encode(), options.shard, version).await {
-        Err(WorkerError::EnclaveDied(None)) => {
-            return Err(WorkerError::EnclaveDied(process.wait(EXIT_PATIENCE).await));
-        }
-        identity => identity?,
-    };
+    let Enclave { process, sender, receiver, identity } = Enclave::launch(&launch).await?;
     introduce_to_operator(&identity, &in_use, options);
     shared.blocks.belong_to(identity.shard);
     let connections = Connections::new(sender.clone(), options.max_connections);
@@ -123,15 +108,30 @@ async fn start(options: &RunOptions) -> Result<Started, WorkerError> {
         accepting.await;
         Ok(())
     });
-    // Who wants a certain shard does not want a new one.
-    if options.dev && options.shard.is_none() {
-        let layer_one = layer_one.clone();
-        let Identity { account, birth, shard, .. } = identity;
-        services.spawn(async move { dev::bear(&layer_one, &birth, &account, &shard).await });
-    }
-    let slot = Duration::from_millis(config.slot_ms.max(1).into());
-    let session = Session { sender, receiver, connections, layer_one, version, slot, shared };
+    let operator = Operator::new(options.json);
+    let (registrations, newest) = watch::channel(None);
+    let registrar = Registrar {
+        layer_one: layer_one.clone(),
+        shared: shared.clone(),
+        operator: operator.clone(),
+        submit_collateral: launch::submit_collateral(&options.enclave, &identity)?,
+        account: identity.account,
+        sponsor: if options.enclave.dev { Sponsor::Alice } else { Sponsor::Operator },
+        collateral: identity.collateral,
+        pause: registration::PAUSE,
+    };
+    services.spawn(async {
+        registrar.run(newest).await;
+        Ok(())
+    });
+    let session = Session { sender, receiver, connections, layer_one, version, slot, shared, operator, registrations };
     Ok(Started { process, session, services, _lock: lock })
+}
+
+/// What the registry says where clients find this worker.
+fn advertised(options: &RunOptions, addresses: &Addresses) -> Option<WorkerUrl> {
+    let trusted = || parse_worker_url(&format!("wss://{}", addresses.trusted)).ok();
+    options.url.clone().or_else(|| options.enclave.dev.then(trusted).flatten())
 }
 
 async fn serve_blocks(listener: TcpListener, shared: Arc<Shared>) -> Result<(), WorkerError> {
@@ -141,7 +141,7 @@ async fn serve_blocks(listener: TcpListener, shared: Arc<Shared>) -> Result<(), 
 }
 
 /// Waits for a node to answer, however long that takes.
-async fn reach(layer_one: &LayerOne) -> Result<crate::layer_one::RuntimeVersion, LayerOneError> {
+pub async fn reach(layer_one: &LayerOne) -> Result<RuntimeVersion, LayerOneError> {
     loop {
         match layer_one.runtime_version().await {
             Err(error) if error.is_connection() => tracing::warn!(%error, "waiting for layer one"),
@@ -150,24 +150,8 @@ async fn reach(layer_one: &LayerOne) -> Result<crate::layer_one::RuntimeVersion,
     }
 }
 
-async fn configuration(options: &RunOptions, layer_one: &LayerOne) -> Result<MeasuredConfig, WorkerError> {
-    let Some(path) = options.enclave_config.clone() else {
-        let choices = dev::Choices {
-            simulation_allowed: true,
-            slot_ms: DEFAULT_SLOT_MS,
-            min_upgrade_delay: DEFAULT_MIN_UPGRADE_DELAY,
-        };
-        return Ok(dev::configuration(layer_one, &choices).await?);
-    };
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(source) => return Err(WorkerError::File { path, source }),
-    };
-    MeasuredConfig::decode_all(&mut &bytes[..]).map_err(|source| WorkerError::BadConfiguration { path, source })
-}
-
 /// Makes the data directory this process's alone, until the file is closed.
-fn lock_directory(directory: &Path) -> Result<File, WorkerError> {
+pub fn lock_directory(directory: &Path) -> Result<File, WorkerError> {
     let path = directory.join("lock");
     let opened = std::fs::create_dir_all(directory).and_then(|()| File::create(&path));
     let lock = match opened {
@@ -228,7 +212,7 @@ impl Ports {
         tracing::info!(%ports, "listening");
         if json {
             ports["event"] = json!("listening");
-            event(ports);
+            event(&ports);
         }
         Ok(addresses)
     }
@@ -243,51 +227,43 @@ struct Addresses {
 }
 
 fn introduce_to_operator(identity: &Identity, addresses: &Addresses, options: &RunOptions) {
-    let Identity { simulated, measurement, account, birth, shard } = identity;
-    let birth_call = hex_text(&dev::birth_call(birth).encode());
+    let Identity { kind, measurement, account, shard, .. } = identity;
     let address = account.to_ss58check();
     if options.json {
-        event(json!({
+        event(&json!({
             "event": "identity",
+            "kind": kind.name(),
             "shard": shard_text(shard),
             "account": address,
             "measurement": hex_text(measurement),
-            "simulated": simulated,
-            "birth_call": birth_call,
         }));
         return;
     }
-    say!("cloister-worker {}", env!("CARGO_PKG_VERSION"));
-    say!("  layer one    {}", options.node_url);
-    say!("  shard        {}", shard_text(shard));
-    say!("  account      {address}");
-    say!("  measurement  {:?}", H256(*measurement));
-    if *simulated {
-        say!("  evidence     SIMULATED, self-declared: only the process itself says what code it runs.");
-        say!("               For development; it protects nothing from this machine's operator.");
-    } else {
-        say!("  evidence     of the hardware");
+    let line = |name: &str, value: &dyn std::fmt::Display| say(format_args!("  {name:<12} {value}"));
+    say(format_args!("cloister-worker {}", env!("CARGO_PKG_VERSION")));
+    line("layer one", &options.enclave.node_url);
+    line("shard", &shard_text(shard));
+    line("account", &address);
+    line("measurement", &format_args!("{:?}", H256(*measurement)));
+    match kind {
+        TeeKind::Simulated => {
+            line("evidence", &"SIMULATED, self-declared: only the process itself says what code it runs.");
+            line("", &"For development; it protects nothing from this machine's operator.");
+        }
+        hardware => line("evidence", &format_args!("of the hardware ({})", hardware.name())),
     }
-    say!("  clients      wss://{}  (TLS ends in the enclave)", addresses.trusted);
-    say!("  peers        ws://{}", addresses.untrusted);
-    say!("  health       http://{}/is_initialized", addresses.http);
-    say!("  metrics      http://{}/metrics", addresses.metrics);
+    line("clients", &format_args!("wss://{}  (TLS ends in the enclave)", addresses.trusted));
+    line("peers", &format_args!("ws://{}", addresses.untrusted));
+    line("health", &format_args!("http://{}/is_initialized", addresses.http));
+    line("metrics", &format_args!("http://{}/metrics", addresses.metrics));
     if let Some(wanted) = options.shard {
-        say!("  wanted       {}", shard_text(&wanted));
-    } else if !options.dev {
-        say!();
-        say!("Waiting for the shard's birth. Root of layer one must submit this call, sudo(create_shard):");
-        say!("cloister submit-call ROOT {birth_call}");
-        say!("and {address} needs money for its extrinsics (1000 UNIT will do).");
+        line("wanted", &shard_text(&wanted));
     }
-}
-
-fn event(event: serde_json::Value) {
-    say!("{event}");
+    say("Serves clients once its registration and its shard are final on layer one.");
 }
 
 /// Ends at SIGTERM or SIGINT.
-fn stop_signal() -> Result<impl Future<Output = ()>, WorkerError> {
+pub fn stop_signal() -> Result<impl Future<Output = ()>, WorkerError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(WorkerError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(WorkerError::Runtime)?;
     Ok(async move {
@@ -297,9 +273,6 @@ fn stop_signal() -> Result<impl Future<Output = ()>, WorkerError> {
         }
     })
 }
-
-/// How long an enclave that has said its last word may take to exit.
-const EXIT_PATIENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use cloister_chain_primitives::{AccountId, H256, Hashing, Moment, ShardBirth, ShardId};
+use cloister_chain_primitives::{AccountId, H256, Hashing, Moment, ShardBirth, ShardId, registry::WorkerUrl};
+use cloister_claims::{Collateral, TeeKind};
 use cloister_link::{Connections, LinkError, PROTOCOL, Receiver, Sender, StopReason, ToEnclave, ToHost};
 use sp_runtime::traits::Hash;
 use tokio::{
@@ -24,6 +25,8 @@ use crate::{
     finality::{Follower, Synced, follow_versions},
     http::{Metrics, raise_to},
     layer_one::{LayerOne, LayerOneError, RuntimeVersion, persist},
+    operator::{Operator, Progress},
+    registration::{Newest, Pending},
 };
 
 /// What the session fills and the servers read.
@@ -54,23 +57,38 @@ impl Shared {
 /// Who was started.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
-    pub simulated: bool,
+    pub kind: TeeKind,
     pub measurement: [u8; 32],
     pub account: AccountId,
     pub birth: ShardBirth,
     pub shard: ShardId,
+    /// To be kept before anything else happens.
+    pub sealed_identity: Option<Vec<u8>>,
+    /// What the enclave's environment brings of its own.
+    pub collateral: Option<Collateral>,
+}
+
+/// With what an enclave is started.
+#[derive(Clone, Debug)]
+pub struct Introduction {
+    /// SCALE `MeasuredConfig`.
+    pub config: Vec<u8>,
+    pub shard: Option<ShardId>,
+    pub version: RuntimeVersion,
+    pub sealed_identity: Option<Vec<u8>>,
+    pub url: Option<WorkerUrl>,
 }
 
 /// Starts the enclave and lets it introduce itself.
 pub async fn introduce<S: AsyncRead + AsyncWrite>(
     sender: &Sender<ToEnclave>,
     receiver: &mut Receiver<S, ToHost>,
-    config: Vec<u8>,
-    shard: Option<ShardId>,
-    version: RuntimeVersion,
+    introduction: Introduction,
 ) -> Result<Identity, WorkerError> {
+    let Introduction { config, shard, version, sealed_identity, url } = introduction;
     let RuntimeVersion { spec_version, transaction_version } = version;
-    let start = ToEnclave::Start { protocol: PROTOCOL, config, shard, spec_version, transaction_version };
+    let protocol = PROTOCOL;
+    let start = ToEnclave::Start { protocol, config, shard, spec_version, transaction_version, sealed_identity, url };
     sender.send(start).await.map_err(lost)?;
     let first = tokio::time::timeout(INTRODUCTION, receiver.recv())
         .await
@@ -78,8 +96,8 @@ pub async fn introduce<S: AsyncRead + AsyncWrite>(
         .map_err(lost)?;
     match first {
         ToHost::Identity { protocol, .. } if protocol != PROTOCOL => Err(WorkerError::ProtocolVersion(protocol)),
-        ToHost::Identity { simulated, measurement, account, birth, shard, .. } => {
-            Ok(Identity { simulated, measurement, account, birth, shard })
+        ToHost::Identity { kind, measurement, account, birth, shard, sealed_identity, collateral, .. } => {
+            Ok(Identity { kind, measurement, account, birth, shard, sealed_identity, collateral })
         }
         ToHost::Stopped { reason } => Err(reason.into()),
         _ => Err(WorkerError::UnexpectedMessage("something before its identity")),
@@ -96,16 +114,17 @@ pub struct Session<S> {
     pub version: RuntimeVersion,
     pub slot: Duration,
     pub shared: Arc<Shared>,
+    pub operator: Operator,
+    /// Where the enclave's registrations go.
+    pub registrations: watch::Sender<Newest>,
 }
 
 impl<S: AsyncRead + AsyncWrite> Session<S> {
-    /// Serves the enclave until it stops. `stop` asks it to; `serving` hears once that it serves; an error of
-    /// one of `services` ends the session too.
+    /// Serves the enclave until it stops. `stop` asks it to; an error of one of `services` ends the session too.
     pub async fn run(
         mut self,
         mut services: JoinSet<Result<(), WorkerError>>,
         stop: impl Future<Output = ()>,
-        mut serving: impl FnMut(&ShardId),
     ) -> Result<(), WorkerError> {
         let (synced, follow_synced) = watch::channel(None);
         let mut feeds = JoinSet::new();
@@ -164,7 +183,16 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 }
                 ToHost::Serving { shard } => {
                     self.shared.set_serving();
-                    serving(&shard);
+                    self.operator.tell(&Progress::Serving { shard });
+                }
+                ToHost::Register { registration, extrinsic } => {
+                    self.registrations.send_replace(Some(Arc::new(Pending { registration, extrinsic })));
+                }
+                ToHost::Registered { expires_at } => {
+                    self.registrations.send_replace(None);
+                    self.shared.metrics.registrations_total.inc();
+                    self.shared.metrics.registration_expires_at.set(gauge(expires_at / 1_000));
+                    self.operator.tell(&Progress::Registered { expires_at });
                 }
                 ToHost::Block { number, hash, bytes, .. } => {
                     self.shared.metrics.blocks_total.inc();

@@ -1,13 +1,23 @@
-//! A layer-one node for tests: a chain that grows on demand, behind a real JSON-RPC server that can be lost.
+//! A layer-one node for tests: a chain that grows on demand, behind a real JSON-RPC server that can be lost. And what an
+//! enclave says.
 
 use std::{
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use cloister_chain_primitives::{BlockNumber, H256, Header};
-use codec::{Compact, Encode};
+use cloister_chain_primitives::{
+    AccountId, Balance, BlockNumber, BuildMode, EnclaveRecord, H256, Header, Nonce, Registration, RegistrationRefused,
+    ShardBirth, ShardConfig, ShardId, Standing,
+    shard::{RSA_MODULUS_BYTES, ShieldingKeys},
+    storage,
+};
+use cloister_claims::{Collateral, Evidence, Signed, SignedCrl, TcbStatus, TeeKind};
+use cloister_link::{ToEnclave, ToHost, transport};
+use codec::{Compact, Decode, Encode};
 use jsonrpsee::{
     RpcModule, SubscriptionMessage,
     server::{Server, ServerHandle},
@@ -15,7 +25,7 @@ use jsonrpsee::{
 };
 use serde_json::{Value, json};
 use sp_runtime::{Digest, DigestItem};
-use tokio::sync::broadcast;
+use tokio::{io::AsyncReadExt, sync::broadcast};
 
 use crate::layer_one::{FinalityProof, GRANDPA_ENGINE_ID, RuntimeVersion, hex_text};
 
@@ -34,6 +44,23 @@ pub struct State {
     /// Whether only the newest finalized block's state is left.
     pub pruned: bool,
     pub storage: std::collections::HashMap<Vec<u8>, Vec<u8>>,
+    /// What the chain says to registrations.
+    pub refusal: Option<RegistrationRefused>,
+    /// Registrations that were tried, and for whom.
+    pub tried: Vec<(AccountId, Registration)>,
+    /// How many extrinsics are refused because another one has their nonce.
+    pub collisions: u32,
+    pub nonce: Nonce,
+    /// What an extrinsic does as soon as it is in the pool.
+    pub effect: Option<fn(&mut State, &[u8])>,
+}
+
+impl State {
+    /// Gives an account money.
+    pub fn fund(&mut self, account: &AccountId, free: Balance) {
+        let info = storage::AccountInfo { free, ..Default::default() };
+        self.storage.insert(storage::account(account), info.encode());
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -142,6 +169,12 @@ impl FakeNode {
             }
             Ok(json!(hex_text(&match params[0].as_str().unwrap() {
                 "GrandpaApi_current_set_id" => 5u64.encode(),
+                "TransactionPaymentApi_query_info" => (Compact(7u64), Compact(8u64), 0u8, FEE).encode(),
+                "TeerexApi_check_registration" => {
+                    let arguments = hex::decode(&params[1].as_str().unwrap()[2..]).unwrap();
+                    state.tried.push(Decode::decode(&mut &arguments[..]).unwrap());
+                    state.refusal.map_or(Ok(record()), Err).encode()
+                }
                 _ => vec![([3u8; 32], 1u64)].encode(),
             })))
         });
@@ -154,9 +187,19 @@ impl FakeNode {
             if state.refuse_extrinsics {
                 return Err(ErrorObjectOwned::owned(1010, "Invalid Transaction", Some("payment")));
             }
-            state.submitted.push(hex::decode(&params[0].as_str().unwrap()[2..]).unwrap());
+            if state.collisions > 0 {
+                state.collisions -= 1;
+                return Err(ErrorObjectOwned::owned(1014, "Priority is too low", Some("(0 vs 0)")));
+            }
+            let extrinsic = hex::decode(&params[0].as_str().unwrap()[2..]).unwrap();
+            if let Some(effect) = state.effect {
+                effect(state, &extrinsic);
+            }
+            state.submitted.push(extrinsic);
+            state.nonce += 1;
             Ok(json!(H256::zero()))
         });
+        method("system_accountNextIndex", |state, _| Ok(json!(state.nonce)));
         let (subscribe, notify, unsubscribe) =
             ("grandpa_subscribeJustifications", "grandpa_justifications", "grandpa_unsubscribeJustifications");
         module
@@ -184,6 +227,119 @@ impl FakeNode {
             .unwrap();
         module
     }
+}
+
+/// Planck that any extrinsic costs.
+pub const FEE: Balance = 1_000_000_000;
+
+/// The enclave's account.
+pub fn account() -> AccountId {
+    AccountId::new([7; 32])
+}
+
+pub fn shard() -> ShardId {
+    ShardId(H256::repeat_byte(3))
+}
+
+fn birth() -> ShardBirth {
+    ShardBirth {
+        config: ShardConfig {
+            enclave_fingerprint: [1; 32],
+            max_instances: Some(1),
+            authorities: None,
+            maintenance_mode: false,
+        },
+        upgrade_delay: 2,
+        escrow_cap: None,
+        shielding_keys: ShieldingKeys { epoch: 0, hpke: [4; 32], rsa_modulus: [5; RSA_MODULUS_BYTES] },
+        genesis_commitment: H256::zero(),
+        founder: account(),
+    }
+}
+
+/// An enclave's first word, with a new identity.
+pub fn identity(protocol: u16) -> ToHost {
+    ToHost::Identity {
+        protocol,
+        kind: TeeKind::Simulated,
+        measurement: [1; 32],
+        account: account(),
+        birth: birth(),
+        shard: shard(),
+        sealed_identity: Some(b"sealed".to_vec()),
+        collateral: Some(collateral()),
+    }
+}
+
+pub fn collateral() -> Collateral {
+    let signed = |body: &str| Signed { body: body.into(), signature: [6; 64], issuer_chain: b"PEM".to_vec() };
+    Collateral {
+        tcb_info: signed("{\"id\":\"SGX\"}"),
+        qe_identity: signed("{\"id\":\"QE\"}"),
+        root_crl: Some(vec![0x30, 1]),
+        pck_crl: Some(SignedCrl { crl: vec![0x30, 2], issuer_chain: b"PEM of the issuer".to_vec() }),
+    }
+}
+
+/// What an enclave states about itself with evidence of a block.
+pub fn registration(block_number: BlockNumber) -> Registration {
+    let evidence = Evidence::Dcap(vec![1, 2, 3]);
+    Registration { evidence, incarnation_key: [8; 32], tls_key_hash: [9; 32], block_number, url: None }
+}
+
+fn record() -> EnclaveRecord {
+    EnclaveRecord {
+        fingerprint: [1; 32],
+        signer: [2; 32],
+        kind: TeeKind::Simulated,
+        tcb_status: TcbStatus::UpToDate,
+        advisories: vec![],
+        platform_id_hash: [3; 32],
+        build_mode: BuildMode::Production,
+        incarnation_key: [8; 32],
+        tls_key_hash: [9; 32],
+        url: None,
+        bound_block: 1,
+        incarnation_since: 1,
+        verified_at: 2,
+        expires_at: 3,
+        standing: Standing::Active,
+    }
+}
+
+/// A program that speaks the link's protocol as an enclave would: at its n-th start the n-th of these sequences of
+/// messages (the last for ever), and then nothing. It counts its starts in the file `starts`.
+pub async fn fake_enclave(directory: &Path, starts: &[Vec<ToHost>]) -> PathBuf {
+    let at = directory.display();
+    let mut script = format!(
+        "#!/bin/sh\necho >> {at}/starts\nstarts=0\nwhile read -r _; do starts=$((starts+1)); done < {at}/starts\n"
+    );
+    for (number, messages) in starts.iter().enumerate() {
+        let path = directory.join(format!("messages-{number}"));
+        std::fs::write(&path, framed(messages).await).unwrap();
+        let last = number + 1 == starts.len();
+        let condition = if last { "true".into() } else { format!("[ $starts -eq {} ]", number + 1) };
+        let path = path.display();
+        script.push_str(&format!("if {condition}; then /bin/cat {path} >&0; exec /bin/sleep 60; fi\n"));
+    }
+    let program = directory.join("enclave");
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+    program
+}
+
+/// Messages as they go over the link.
+async fn framed(messages: &[ToHost]) -> Vec<u8> {
+    let (near, mut far) = tokio::io::duplex(1024 * 1024);
+    let (sender, receiver) = transport::split::<_, ToHost, ToEnclave>(near);
+    for message in messages {
+        sender.send(message.clone()).await.unwrap();
+    }
+    sender.flush().await.unwrap();
+    drop((sender, receiver));
+    let mut bytes = Vec::new();
+    far.read_to_end(&mut bytes).await.unwrap();
+    bytes
 }
 
 /// Enough of a justification for a host, which does not verify it.

@@ -1,53 +1,18 @@
-use cloister_chain_primitives::{
-    ShardConfig,
-    shard::{EnclaveRecord, RSA_MODULUS_BYTES, ShieldingKeys},
-    storage,
-};
 use cloister_link::transport;
 use jsonrpsee::server::ServerHandle;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     net::{TcpListener, TcpStream},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::timeout,
 };
 
 use super::*;
 use crate::{
-    dev, relay,
-    testing::{FakeNode, PATIENCE, VERSION},
+    relay,
+    testing::{FakeNode, PATIENCE, VERSION, identity, registration, shard},
 };
-
-fn birth() -> ShardBirth {
-    ShardBirth {
-        config: ShardConfig {
-            enclave_fingerprint: [1; 32],
-            max_instances: Some(1),
-            authorities: None,
-            maintenance_mode: false,
-        },
-        upgrade_delay: 2,
-        escrow_cap: None,
-        shielding_keys: ShieldingKeys { epoch: 0, hpke: [4; 32], rsa_modulus: [5; RSA_MODULUS_BYTES] },
-        genesis_commitment: H256::zero(),
-        member: EnclaveRecord {
-            measurement: [1; 32],
-            account: AccountId::new([7; 32]),
-            incarnation_key: [8; 32],
-            tls_key_hash: [9; 32],
-        },
-    }
-}
-
-fn shard() -> ShardId {
-    ShardId(H256::repeat_byte(3))
-}
-
-fn identity(protocol: u16) -> ToHost {
-    let (measurement, account) = ([1; 32], AccountId::new([7; 32]));
-    ToHost::Identity { protocol, simulated: true, measurement, account, birth: birth(), shard: shard() }
-}
 
 type EnclaveEnd = (Sender<ToHost>, Receiver<DuplexStream, ToEnclave>);
 type HostEnd = (Sender<ToEnclave>, Receiver<DuplexStream, ToHost>);
@@ -63,6 +28,8 @@ struct Stage {
     enclave: Sender<ToHost>,
     host: Receiver<DuplexStream, ToEnclave>,
     shared: Arc<Shared>,
+    progress: mpsc::UnboundedReceiver<Progress>,
+    newest: watch::Receiver<Newest>,
     trusted: std::net::SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     session: JoinHandle<Result<(), WorkerError>>,
@@ -84,6 +51,8 @@ async fn stage() -> Stage {
         accepting.await;
         Ok(())
     });
+    let (tell, progress) = mpsc::unbounded_channel();
+    let (registrations, newest) = watch::channel(None);
     let session = Session {
         sender,
         receiver,
@@ -92,13 +61,15 @@ async fn stage() -> Stage {
         version: VERSION,
         slot: Duration::from_millis(20),
         shared: shared.clone(),
+        operator: Operator::listening(move |progress| tell.send(progress.clone()).unwrap_or_default()),
+        registrations,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async {
         let _ = stopped.await;
     };
-    let session = tokio::spawn(session.run(services, stopped, |_| {}));
-    Stage { node, enclave, host, shared, trusted, stop: Some(stop), session, _handle: handle }
+    let session = tokio::spawn(session.run(services, stopped));
+    Stage { node, enclave, host, shared, progress, newest, trusted, stop: Some(stop), session, _handle: handle }
 }
 
 impl Stage {
@@ -121,12 +92,26 @@ impl Stage {
 async fn an_enclave_introduces_itself() {
     let ((sender, mut receiver), (enclave, mut host)) = link();
     enclave.send(identity(PROTOCOL)).await.unwrap();
-    let introduced = introduce(&sender, &mut receiver, vec![1, 2], Some(shard()), VERSION).await.unwrap();
-    assert_eq!((introduced.shard, introduced.simulated), (shard(), true));
+    let introduction = Introduction {
+        config: vec![1, 2],
+        shard: Some(shard()),
+        version: VERSION,
+        sealed_identity: Some(vec![3]),
+        url: None,
+    };
+    let introduced = introduce(&sender, &mut receiver, introduction).await.unwrap();
+    assert_eq!((introduced.shard, introduced.kind), (shard(), TeeKind::Simulated));
+    assert_eq!(introduced.sealed_identity.unwrap(), b"sealed");
     let RuntimeVersion { spec_version, transaction_version } = VERSION;
-    let config = vec![1, 2];
-    let start =
-        ToEnclave::Start { protocol: PROTOCOL, config, shard: Some(shard()), spec_version, transaction_version };
+    let start = ToEnclave::Start {
+        protocol: PROTOCOL,
+        config: vec![1, 2],
+        shard: Some(shard()),
+        spec_version,
+        transaction_version,
+        sealed_identity: Some(vec![3]),
+        url: None,
+    };
     assert_eq!(host.recv().await.unwrap(), start);
 }
 
@@ -139,7 +124,9 @@ async fn introductions_that_go_wrong_have_their_own_errors() {
         }
         enclave.flush().await.unwrap();
         drop((enclave, host));
-        introduce(&sender, &mut receiver, vec![], None, VERSION).await.unwrap_err()
+        let introduction =
+            Introduction { config: vec![], shard: None, version: VERSION, sealed_identity: None, url: None };
+        introduce(&sender, &mut receiver, introduction).await.unwrap_err()
     }
     let error = introduced(Some(identity(PROTOCOL + 1))).await;
     assert!(matches!(error, WorkerError::ProtocolVersion(other) if other == PROTOCOL + 1));
@@ -150,9 +137,52 @@ async fn introductions_that_go_wrong_have_their_own_errors() {
     let reason = StopReason::ShardOfAnotherIncarnation(shard());
     let error = introduced(Some(ToHost::Stopped { reason })).await;
     assert_eq!(error.exit_code(), 4);
-    assert!(error.to_string().contains("does not persist yet") && error.to_string().contains("--dev"), "{error}");
+    assert!(error.to_string().contains("does not persist yet") && error.to_string().contains("--shard"), "{error}");
     let error = introduced(Some(ToHost::Stopped { reason: StopReason::BadConfig("x".into()) })).await;
     assert_eq!((error.exit_code(), error.to_string()), (3, "the enclave stopped: bad configuration: x".into()));
+    let error = introduced(Some(ToHost::Stopped { reason: StopReason::Tee("no device".into()) })).await;
+    assert_eq!(error.exit_code(), 7);
+    assert!(error.to_string().contains("no device") && error.to_string().contains("--enclave-binary"), "{error}");
+}
+
+#[tokio::test]
+async fn a_lost_registration_has_its_own_exit_code() {
+    for (reason, hint) in [
+        (StopReason::Retired, "copies of one data directory"),
+        (StopReason::Evicted, "Start the worker again"),
+        (StopReason::Expired, "Start the worker again"),
+    ] {
+        let stage = stage().await;
+        stage.enclave.send(ToHost::Stopped { reason: reason.clone() }).await.unwrap();
+        let error = stage.end().await.unwrap_err();
+        assert_eq!(error.exit_code(), 6, "{reason}");
+        assert!(error.to_string().contains(hint), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn registrations_are_passed_on_until_one_is_final() {
+    let mut stage = stage().await;
+    for block in [5, 6] {
+        let register = ToHost::Register { registration: registration(block), extrinsic: vec![block as u8] };
+        stage.enclave.send(register).await.unwrap();
+        let wanted = |newest: &Newest| newest.as_ref().is_some_and(|pending| pending.extrinsic == [block as u8]);
+        let pending = timeout(PATIENCE, stage.newest.wait_for(wanted)).await.unwrap().unwrap().clone().unwrap();
+        assert_eq!(pending.registration, registration(block));
+    }
+    let expires_at = 1_700_000_000_999;
+    stage.enclave.send(ToHost::Registered { expires_at }).await.unwrap();
+    let progress = timeout(PATIENCE, stage.progress.recv()).await.unwrap().unwrap();
+    assert_eq!(progress, Progress::Registered { expires_at });
+    assert_eq!(*stage.newest.borrow(), None);
+    assert_eq!(stage.shared.metrics.registrations_total.get(), 1);
+    assert_eq!(stage.shared.metrics.registration_expires_at.get(), 1_700_000_000);
+    assert!(!stage.shared.is_serving(), "registered is not serving");
+
+    stage.enclave.send(ToHost::Serving { shard: shard() }).await.unwrap();
+    let progress = timeout(PATIENCE, stage.progress.recv()).await.unwrap().unwrap();
+    assert_eq!(progress, Progress::Serving { shard: shard() });
+    assert!(stage.shared.is_serving());
 }
 
 #[tokio::test]
@@ -257,7 +287,7 @@ async fn a_failed_service_ends_the_session() {
     let (address, _handle) = node.serve("127.0.0.1:0").await;
     let ((sender, receiver), _enclave) = link();
     let mut services = JoinSet::new();
-    services.spawn(async { Err(WorkerError::Birth { attempts: 1, reason: "refused".into() }) });
+    services.spawn(async { Err(WorkerError::Service(std::io::ErrorKind::AddrInUse.into())) });
     let session = Session {
         connections: Connections::new(sender.clone(), 1),
         sender,
@@ -266,33 +296,9 @@ async fn a_failed_service_ends_the_session() {
         version: VERSION,
         slot: Duration::from_millis(20),
         shared: Arc::new(Shared::new()),
+        operator: Operator::listening(|_| {}),
+        registrations: watch::channel(None).0,
     };
-    let ended = timeout(PATIENCE, session.run(services, std::future::pending(), |_| {})).await.unwrap();
-    assert!(matches!(ended, Err(WorkerError::Birth { .. })));
-}
-
-#[tokio::test]
-async fn a_development_shard_is_configured_and_born() {
-    let node = FakeNode::new();
-    let (address, _handle) = node.serve("127.0.0.1:0").await;
-    let layer_one = LayerOne::new(format!("ws://{address}"));
-    let choices = dev::Choices { simulation_allowed: true, slot_ms: 300, min_upgrade_delay: 1 };
-    let config = dev::configuration(&layer_one, &choices).await.unwrap();
-    assert_eq!((config.genesis, config.checkpoint.hash), (node.hash(0), node.hash(0)));
-    assert_eq!(config.checkpoint.authorities, [([3; 32], 1)]);
-
-    node.grow(9);
-    node.finalize(7);
-    node.state().pruned = true;
-    let config = dev::configuration(&layer_one, &choices).await.unwrap();
-    assert_eq!((config.genesis, config.checkpoint.hash), (node.hash(0), node.hash(7)));
-    assert_eq!((config.checkpoint.number, config.checkpoint.set_id), (7, 5));
-
-    node.state().storage.insert(storage::shard(&shard()), vec![1]);
-    dev::bear(&layer_one, &birth(), &AccountId::new([7; 32]), &shard()).await.unwrap();
-    let submitted = node.state().submitted.clone();
-    assert_eq!(submitted.len(), 1);
-    let call = dev::birth_call(&birth());
-    let encoded = codec::Encode::encode(&call);
-    assert!(submitted[0].windows(encoded.len()).any(|window| window == encoded), "carries the shard's birth");
+    let ended = timeout(PATIENCE, session.run(services, std::future::pending())).await.unwrap();
+    assert!(matches!(ended, Err(WorkerError::Service(_))));
 }

@@ -1,0 +1,183 @@
+//! What the operator is told on standard output: lines to read, or events as JSON lines.
+
+use std::{
+    fmt::{self, Debug, Formatter},
+    io::Write,
+    sync::Arc,
+};
+
+use cloister_chain_primitives::{AccountId, Balance, BlockNumber, Moment, ShardId, UNIT};
+use serde_json::{Value, json};
+use sp_core::crypto::Ss58Codec;
+
+use crate::{cli::shard_text, registration::Obstacle};
+
+/// What happened to an enclave that runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// The registration waits for something.
+    Waiting { account: AccountId, obstacle: Obstacle },
+    /// Layer one's node has taken a registration, whose evidence names this block.
+    Registering { block_number: BlockNumber },
+    /// The registration is final until then.
+    Registered { expires_at: Moment },
+    /// Clients are served.
+    Serving { shard: ShardId },
+}
+
+impl Progress {
+    fn event(&self) -> Value {
+        match self {
+            Self::Waiting { account, obstacle } => {
+                let mut event = json!({
+                    "event": "waiting",
+                    "account": account.to_ss58check(),
+                    "reason": obstacle.to_string(),
+                });
+                match obstacle {
+                    Obstacle::Funds { free, needed } => {
+                        event["for"] = json!("funds");
+                        event["free"] = json!(free.to_string());
+                        event["needed"] = json!(needed.to_string());
+                    }
+                    Obstacle::Collateral { refusal, command } => {
+                        event["for"] = json!("collateral");
+                        event["refusal"] = json!(format!("{refusal:?}"));
+                        event["command"] = json!(command);
+                    }
+                    Obstacle::Refused(refusal) => {
+                        event["for"] = json!("refused");
+                        event["refusal"] = json!(format!("{refusal:?}"));
+                    }
+                    Obstacle::NotTaken(_) => event["for"] = json!("refused"),
+                }
+                event
+            }
+            Self::Registering { block_number } => json!({ "event": "registering", "block_number": block_number }),
+            Self::Registered { expires_at } => json!({ "event": "registered", "expires_at": expires_at }),
+            Self::Serving { shard } => json!({ "event": "serving", "shard": shard_text(shard) }),
+        }
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting { account, obstacle } => {
+                let address = account.to_ss58check();
+                match obstacle {
+                    Obstacle::Funds { .. } => {
+                        write!(f, "waiting for money on the enclave's account {address}: {obstacle}")
+                    }
+                    Obstacle::Collateral { command, .. } => {
+                        write!(f, "waiting for collateral: {obstacle}. Submit it with:\n{command}")
+                    }
+                    Obstacle::Refused(_) | Obstacle::NotTaken(_) => {
+                        write!(f, "waiting to register {address}: {obstacle}")
+                    }
+                }
+            }
+            Self::Registering { block_number } => write!(f, "registering, with evidence of block {block_number}"),
+            Self::Registered { expires_at } => write!(f, "registered until {expires_at} (Unix ms)"),
+            Self::Serving { shard } => write!(f, "serving shard {}", shard_text(shard)),
+        }
+    }
+}
+
+/// Whoever reads what the worker has to say.
+#[derive(Clone)]
+pub struct Operator(Arc<dyn Fn(&Progress) + Send + Sync>);
+
+impl Operator {
+    /// Reads standard output, as lines or as JSON.
+    pub fn new(as_json: bool) -> Self {
+        Self::listening(move |progress| match as_json {
+            true => event(&progress.event()),
+            false => say(progress),
+        })
+    }
+
+    pub fn listening(hear: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hear))
+    }
+
+    pub fn tell(&self, progress: &Progress) {
+        (self.0)(progress);
+    }
+}
+
+impl Debug for Operator {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("Operator")
+    }
+}
+
+/// Prints a line; whoever has closed our standard output does not want it.
+pub fn say(line: impl fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints an event as a JSON line.
+pub fn event(event: &Value) {
+    say(event);
+}
+
+/// Planck as UNIT, in decimals, without trailing zeros.
+pub fn units(planck: Balance) -> String {
+    let (whole, rest) = (planck / UNIT, planck % UNIT);
+    match rest {
+        0 => format!("{whole} UNIT"),
+        rest => format!("{whole}.{} UNIT", format!("{rest:012}").trim_end_matches('0')),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cloister_chain_primitives::{H256, RegistrationRefused};
+
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact() {
+        assert_eq!(units(0), "0 UNIT");
+        assert_eq!(units(2 * UNIT), "2 UNIT");
+        assert_eq!(units(UNIT + UNIT / 4), "1.25 UNIT");
+        assert_eq!(units(1), "0.000000000001 UNIT");
+    }
+
+    #[test]
+    fn every_event_is_for_people_and_for_programs() {
+        let account = AccountId::new([7; 32]);
+        let address = account.to_ss58check();
+        let waiting = |obstacle| Progress::Waiting { account: account.clone(), obstacle };
+
+        let funds = waiting(Obstacle::Funds { free: 0, needed: 3 * UNIT });
+        assert!(funds.to_string().contains(&address) && funds.to_string().contains("3 UNIT"), "{funds}");
+        let event = funds.event();
+        assert_eq!((&event["for"], &event["needed"]), (&json!("funds"), &json!("3000000000000")));
+        assert_eq!(event["account"], json!(address));
+
+        let command = "cloister attest submit".to_owned();
+        let collateral = waiting(Obstacle::Collateral { refusal: RegistrationRefused::TcbInfoMissing, command });
+        assert!(collateral.to_string().ends_with("\ncloister attest submit"), "{collateral}");
+        assert!(collateral.to_string().contains("no TCB info"), "{collateral}");
+        let event = collateral.event();
+        assert_eq!((&event["for"], &event["refusal"]), (&json!("collateral"), &json!("TcbInfoMissing")));
+        assert_eq!(event["command"], json!("cloister attest submit"));
+
+        let refused = waiting(Obstacle::Refused(RegistrationRefused::TooSoon));
+        assert!(refused.to_string().contains("too young"), "{refused}");
+        assert_eq!((&refused.event()["for"], &refused.event()["refusal"]), (&json!("refused"), &json!("TooSoon")));
+
+        let shard = ShardId(H256::repeat_byte(3));
+        for (progress, name) in [
+            (Progress::Registering { block_number: 4 }, "registering"),
+            (Progress::Registered { expires_at: 5 }, "registered"),
+            (Progress::Serving { shard }, "serving"),
+        ] {
+            assert_eq!(progress.event()["event"], json!(name));
+            assert!(progress.to_string().starts_with(name), "{progress}");
+        }
+        assert_eq!(Progress::Registered { expires_at: 5 }.event()["expires_at"], json!(5));
+    }
+}
