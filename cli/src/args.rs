@@ -5,7 +5,7 @@ use std::{path::PathBuf, str::FromStr};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use cloister_client::{Balance, H256, Scheme, ShardId, Wait};
 
-use crate::amount;
+use crate::{amount, attest::Attest};
 
 /// Public and confidential accounts of Cloister.
 #[derive(Parser, Debug)]
@@ -29,6 +29,9 @@ pub struct Global {
         value_parser = parse_node_url
     )]
     pub node_url: String,
+    /// Whether the node stands on the command line.
+    #[arg(skip)]
+    pub node_url_given: bool,
     /// A worker's trusted port; its TLS key must be the one that layer one records
     #[arg(
         long,
@@ -77,7 +80,7 @@ pub enum Command {
     },
     /// Sign a call of layer one that is encoded already, and submit it
     ///
-    /// For calls that have no command of their own, like the birth of a shard that a worker prints for root.
+    /// For calls that have no command of their own.
     SubmitCall {
         /// Who signs
         from: String,
@@ -110,6 +113,13 @@ pub enum Command {
         /// How long to wait
         #[arg(long, value_enum, default_value = "credited")]
         wait: ShieldWaitFor,
+    },
+    /// List the enclaves that layer one has attested
+    ListWorkers,
+    /// Evidence of enclaves: show it, verify it, keep the registry in order
+    Attest {
+        #[command(subcommand)]
+        command: Attest,
     },
     /// Calls and queries of a shard, which only its enclave can read
     Trusted {
@@ -268,7 +278,8 @@ Exit codes:
   0  done
   1  could not run: no connection, no answer in time, an answer that cannot be believed, no access to a file
   2  wrong usage or input
-  3  refused by the chain or the shard
+  3  refused by the chain or the shard, or by what the chain says about the enclave
+`attest verify` has its own: 0 accepted, 1 could not run (wrong usage too), 2 rejected.
 
 Variables: CLOISTER_NODE_URL, CLOISTER_WORKER_URL, CLOISTER_SURI, XDG_DATA_HOME.";
 

@@ -28,6 +28,11 @@ impl Failure {
         Self { code: USAGE, error: anyhow::anyhow!("{message}"), hint: None }
     }
 
+    /// The chain says no.
+    pub fn refused(message: impl std::fmt::Display) -> Self {
+        Self { code: REFUSED, error: anyhow::anyhow!("{message}"), hint: None }
+    }
+
     /// Something around the program did not work.
     pub fn could_not_run(error: impl Into<anyhow::Error>) -> Self {
         Self { code: COULD_NOT_RUN, error: error.into(), hint: None }
@@ -77,6 +82,11 @@ impl From<shard::Error> for Failure {
             shard::Error::NoShard { mrenclave: None } | shard::Error::UnknownShard(_) => {
                 Some("`cloister-worker run --dev` bears a shard; it counts once its block is finalized".into())
             }
+            shard::Error::NotRegistered { .. } | shard::Error::Expired { .. } | shard::Error::Leaving { .. } => {
+                Some("nothing is sent to it; `cloister list-workers` shows who may serve".into())
+            }
+            shard::Error::FingerprintMismatch { .. } => Some("do not trust it; nothing is sent to it".into()),
+            shard::Error::Retired { .. } => Some("the same command again connects to the newer one".into()),
             shard::Error::StaleAnswer { .. } => Some("does the worker still follow layer one?".into()),
             shard::Error::OtherChain { .. } => Some("do node and worker belong to the same chain?".into()),
             _ => None,
@@ -99,6 +109,12 @@ fn layer_one_hint(error: &layer_one::Error) -> Option<String> {
         layer_one::Error::Refused(reason) if reason.contains("pay some fees") => {
             Some("the sender needs some UNIT on layer one".into())
         }
+        layer_one::Error::ExtrinsicFailed { failure, .. } if failure.name == "teerex.OlderCollateral" => {
+            Some("fetch newer collateral from the vendor".into())
+        }
+        layer_one::Error::ExtrinsicFailed { failure, .. } if failure.name == "sudo.RequireSudo" => {
+            Some("only root may do this".into())
+        }
         layer_one::Error::ExtrinsicFailed { failure, .. }
             if ["arithmetic.Underflow", "token.FundsUnavailable"].contains(&failure.name.as_str()) =>
         {
@@ -117,7 +133,9 @@ fn worker_hint(error: &worker::Error) -> Option<String> {
             Some("is that the worker's trusted port, 2000 by default?".into())
         }
         worker::Error::WrongTlsKey { .. } => Some(
-            "an enclave that was restarted has new keys and serves a new shard; if it was not, do not trust it".into(),
+            "nothing was sent to it. A restarted enclave serves once its new registration is final: `cloister list-workers` \
+             shows it; if it was not restarted, do not trust it"
+                .into(),
         ),
         worker::Error::Refused(reason) if reason.contains("does not exist") => {
             Some("`cloister shield-funds` brings money to the shard".into())

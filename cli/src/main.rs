@@ -6,20 +6,24 @@
 mod accounts;
 mod amount;
 mod args;
+mod attest;
 mod failure;
 mod keystore;
 mod output;
 mod public;
+mod time;
 mod trusted;
+mod workers;
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
 use cloister_client::Selection;
 use tracing_subscriber::EnvFilter;
 
 use accounts::Accounts;
 use args::{Cli, Command, Global, SelectionArgs, Trusted};
+use attest::Attest;
 use failure::Failure;
 use keystore::Keystore;
 use output::Report;
@@ -32,15 +36,16 @@ pub struct Session {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error),
     };
     let json = cli.global.json;
     match run(cli) {
         Ok(report) => {
+            let code = report.code();
             report.print(json);
-            ExitCode::SUCCESS
+            ExitCode::from(code)
         }
         Err(failure) => {
             output::print_failure(&failure, json);
@@ -49,9 +54,21 @@ fn main() -> ExitCode {
     }
 }
 
+fn parse() -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    let mut innermost = &matches;
+    while let Some((_, inner)) = innermost.subcommand() {
+        innermost = inner;
+    }
+    cli.global.node_url_given = innermost.value_source("node_url") == Some(ValueSource::CommandLine);
+    Ok(cli)
+}
+
 fn run(cli: Cli) -> Result<Report, Failure> {
     start_log(cli.global.verbose);
     let scheme = cli.global.scheme;
+    let node_url_given = cli.global.node_url_given;
     let session = Session::new(cli.global)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -70,6 +87,17 @@ fn run(cli: Cli) -> Result<Report, Failure> {
             Command::ShieldFunds { from, to, amount, selection, wait } => {
                 public::shield_funds(&session, &from, &to, amount, &selection.into(), wait).await
             }
+            Command::ListWorkers => workers::list(&session).await,
+            Command::Attest { command } => match command {
+                Attest::Show { account, out } => attest::show(&session, &account, out.as_deref()).await,
+                Attest::Verify(args) => attest::verify(args, node_url_given.then_some(session.node_url.as_str())).await,
+                Attest::Submit { from, collateral, wait } => {
+                    attest::submit(&session, &from, &collateral, wait.into()).await
+                }
+                Attest::Evict { from, account, wait } => attest::evict(&session, &from, &account, wait.into()).await,
+                Attest::Policy => attest::policy(&session).await,
+                Attest::SetPolicy { from, file, wait } => attest::set_policy(&session, &from, &file, wait.into()).await,
+            },
             Command::Trusted { selection, direct, command } => {
                 let selection = selection.into();
                 match command {
@@ -102,13 +130,25 @@ impl From<SelectionArgs> for Selection {
 /// Help and version go where clap sends them. Wrong usage is one JSON object if `--json` is among the arguments, which
 /// clap could not read.
 fn wrong_usage(error: &clap::Error) -> ExitCode {
+    let usage = if verifies() { failure::COULD_NOT_RUN } else { failure::USAGE };
     if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
-        output::print_failure(&Failure::usage(usage_message(&error.to_string())), true);
+        let failure = Failure { code: usage, ..Failure::usage(usage_message(&error.to_string())) };
+        output::print_failure(&failure, true);
     } else {
         // A reader that has closed the stream wants no help.
         let _ = error.print();
     }
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE))
+    if error.use_stderr() { ExitCode::from(usage) } else { ExitCode::SUCCESS }
+}
+
+/// Whether the command is `attest verify`, as far as a command line that clap refused tells.
+fn verifies() -> bool {
+    let matches = Cli::command().ignore_errors(true).try_get_matches().ok();
+    let names = matches.as_ref().and_then(|matches| {
+        let (outer, matches) = matches.subcommand()?;
+        Some((outer, matches.subcommand_name()?))
+    });
+    names == Some(("attest", "verify"))
 }
 
 /// The first paragraph of clap's text, which may list the arguments that are missing, in one line.

@@ -10,8 +10,11 @@ use crate::failure::Failure;
 #[derive(Default)]
 pub struct Report {
     fields: Map<String, Value>,
+    banners: Vec<&'static str>,
     rows: Vec<(&'static str, String)>,
     lines: Vec<String>,
+    last_line_is_json: bool,
+    code: u8,
 }
 
 impl Report {
@@ -22,15 +25,51 @@ impl Report {
     }
 
     /// A field whose JSON differs from its text.
-    pub fn field_as(mut self, name: &'static str, value: impl Into<Value>, text: impl ToString) -> Self {
+    pub fn field_as(self, name: &'static str, value: impl Into<Value>, text: impl ToString) -> Self {
+        self.row(name, text).hidden(name, value)
+    }
+
+    /// A field for people only.
+    pub fn row(mut self, name: &'static str, text: impl ToString) -> Self {
         self.rows.push((name, text.to_string()));
-        self.hidden(name, value)
+        self
+    }
+
+    /// Something that nobody must overlook; for people only, before everything else.
+    pub fn banner(mut self, text: &'static str) -> Self {
+        self.banners.push(text);
+        self
     }
 
     /// A field for programs only.
     pub fn hidden(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.fields.insert(name.replace(' ', "_"), value.into());
         self
+    }
+
+    /// The fields of an object, for programs only.
+    pub fn hidden_all(mut self, object: Value) -> Self {
+        if let Value::Object(fields) = object {
+            self.fields.extend(fields);
+        }
+        self
+    }
+
+    /// People get the object for programs too, as their last line.
+    pub fn last_line_is_json(mut self) -> Self {
+        self.last_line_is_json = true;
+        self
+    }
+
+    /// The process ends with this code, not with 0.
+    pub fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// The process's exit code.
+    pub fn code(&self) -> u8 {
+        self.code
     }
 
     /// A whole line for people only.
@@ -44,12 +83,18 @@ impl Report {
         if json {
             return print_line(&Value::Object(self.fields).to_string());
         }
+        for text in self.banners {
+            print_line(&format!("*** {text} ***"));
+        }
         let width = self.rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         for (name, text) in self.rows {
             print_line(&format!("{name:width$}  {text}"));
         }
         for line in self.lines {
             print_line(&line);
+        }
+        if self.last_line_is_json {
+            print_line(&Value::Object(self.fields).to_string());
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     args::{SchemeName, ShieldWaitFor},
     failure::Failure,
     output::Report,
+    trusted::warn_of,
 };
 
 /// `balance`
@@ -125,6 +126,7 @@ pub async fn shield_funds(
         (None, None) => return Err(Failure::usage("no shard")),
     };
     shard.require(selection.mrenclave)?;
+    warn_of(&shard.enclave);
 
     let set_aside_before = match &client {
         Some(client) if wait == ShieldWaitFor::Credited => Some(client.inbox_status().await?.shields_set_aside),
@@ -175,7 +177,7 @@ fn payment(from: &Signer, to: &AccountId, planck: Balance) -> Report {
     )
 }
 
-fn extrinsic_report(report: Report, extrinsic: &SubmittedExtrinsic, wait: Wait) -> Report {
+pub fn extrinsic_report(report: Report, extrinsic: &SubmittedExtrinsic, wait: Wait) -> Report {
     let report = report.field("extrinsic", format_args!("{:?}", extrinsic.hash));
     let Some(inclusion) = &extrinsic.inclusion else { return report.field("status", "submitted") };
     let events = inclusion
@@ -189,7 +191,7 @@ fn extrinsic_report(report: Report, extrinsic: &SubmittedExtrinsic, wait: Wait) 
         .hidden("events", events.collect::<Vec<_>>())
 }
 
-fn show_progress(progress: Progress) {
+pub fn show_progress(progress: Progress) {
     match progress {
         Progress::Submitted { hash } => eprintln!("submitted {hash:?}"),
         Progress::InBlock { number, hash } => eprintln!("in block #{number} {hash:?}"),

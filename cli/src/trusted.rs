@@ -1,9 +1,16 @@
 //! Commands on a shard.
 
-use cloister_client::{Balance, Selection, ShardClient};
+use cloister_claims::TeeKind;
+use cloister_client::{Balance, BuildMode, EnclaveRecord, Selection, ShardClient};
 use cloister_wire::{TrustedGetter, TrustedOperationStatus};
 
-use crate::{Session, amount, failure::Failure, output::Report};
+use crate::{
+    Session, amount,
+    failure::Failure,
+    output::Report,
+    time,
+    workers::{DEBUG, SIMULATED},
+};
 
 /// `trusted transfer`
 pub async fn transfer(
@@ -68,15 +75,22 @@ pub async fn nonce(session: &Session, selection: &Selection, account: &str) -> R
 pub async fn get_shard(session: &Session, selection: &Selection) -> Result<Report, Failure> {
     let client = connect(session, selection).await?;
     let shard = client.shard();
-    let (birth, member) = (&shard.entry.birth, &shard.entry.birth.member);
+    let (birth, enclave) = (&shard.entry.birth, &shard.enclave);
     let escrow_cap = birth.escrow_cap;
     Ok(Report::default()
         .field("shard", format_args!("0x{}", hex::encode(shard.id)))
         .field("base58", bs58::encode(shard.id).into_string())
         .field("mrenclave", format_args!("0x{}", hex::encode(birth.config.enclave_fingerprint)))
-        .field("enclave", &member.account)
-        .field("incarnation", format_args!("0x{}", hex::encode(member.incarnation_key)))
-        .field("tls key", format_args!("0x{}", hex::encode(member.tls_key_hash)))
+        .field("enclave", shard.founder())
+        .field_as(
+            "kind",
+            enclave.kind.name(),
+            if enclave.kind == TeeKind::Simulated { SIMULATED } else { enclave.kind.name() },
+        )
+        .field("tcb status", enclave.tcb_status.name())
+        .field("incarnation", format_args!("0x{}", hex::encode(enclave.incarnation_key)))
+        .field("tls key", format_args!("0x{}", hex::encode(enclave.tls_key_hash)))
+        .field_as("expires at", enclave.expires_at, time::utc(enclave.expires_at))
         .field_as("key epoch", birth.shielding_keys.epoch, birth.shielding_keys.epoch)
         .field_as("born at", shard.entry.born_at, shard.entry.born_at)
         .field_as(
@@ -93,5 +107,17 @@ pub async fn get_shard(session: &Session, selection: &Selection) -> Result<Repor
 
 async fn connect(session: &Session, selection: &Selection) -> Result<ShardClient, Failure> {
     let layer_one = session.layer_one().await?;
-    Ok(ShardClient::connect(&layer_one, &session.worker_url, selection).await?)
+    let client = ShardClient::connect(&layer_one, &session.worker_url, selection).await?;
+    warn_of(&client.shard().enclave);
+    Ok(client)
+}
+
+/// What an enclave that layer one lets serve does not protect from, before anything is entrusted to it.
+pub fn warn_of(enclave: &EnclaveRecord) {
+    if enclave.kind == TeeKind::Simulated {
+        eprintln!("warning: the enclave is {SIMULATED}");
+    }
+    if enclave.build_mode == BuildMode::Debug {
+        eprintln!("warning: the enclave runs in {DEBUG}");
+    }
 }

@@ -1,57 +1,14 @@
 //! The built command line, as far as it needs no chain: exit codes, JSON, secrets.
 
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::PermissionsExt,
-    process::{Command, Output, Stdio},
-};
+mod command;
 
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, process::Stdio};
+
+use command::{Cli, NOWHERE, text};
 use serde_json::Value;
 
 const ALICE: &str = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
 const PHRASE: &str = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
-/// Nobody listens on the discard port.
-const NOWHERE: &str = "ws://127.0.0.1:9";
-
-struct Cli {
-    home: tempfile::TempDir,
-}
-
-impl Cli {
-    fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap() }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cloister"));
-        command
-            .args(arguments)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("CLOISTER_NODE_URL", NOWHERE)
-            // Closed at once, so that a command that reads finds nothing.
-            .stdin(Stdio::piped());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    /// Runs with `--json`: the exit code and the one object on standard output.
-    fn json(&self, arguments: &[&str]) -> (i32, Value) {
-        let output = self.run(&[arguments, &["--json"]].concat());
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(text.lines().count(), 1, "{text}");
-        (output.status.code().unwrap(), serde_json::from_str(&text).unwrap())
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
 #[test]
 fn a_new_account_is_stored_listed_and_private() {
     let cli = Cli::new();
@@ -92,7 +49,7 @@ fn help_names_every_exit_code() {
     let output = Cli::new().run(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
     let help = text(&output.stdout);
-    for line in ["  0  done", "  1  could not run", "  2  wrong usage", "  3  refused"] {
+    for line in ["  0  done", "  1  could not run", "  2  wrong usage", "  3  refused", "0 accepted, 1 could not run"] {
         assert!(help.contains(line), "{help}");
     }
 }
@@ -132,6 +89,10 @@ fn no_node_ends_with_1_and_says_where() {
         &["transfer", "//Alice", "//Bob", "1"],
         &["shield-funds", "//Alice", "//Bob", "1"],
         &["trusted", "balance", "//Alice"],
+        &["list-workers"],
+        &["attest", "show", ALICE],
+        &["attest", "policy"],
+        &["attest", "evict", "//Alice", ALICE],
     ] {
         let (code, failure) = cli.json(arguments);
         assert_eq!((code, failure["code"].as_i64()), (1, Some(1)), "{failure}");

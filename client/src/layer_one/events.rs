@@ -161,15 +161,27 @@ impl Metadata {
         let part = |name| field(inner, name).or_else(|| named(values, name));
         let index = part("index")?.as_u128()?;
         let error = self.bytes(part("error")?)?;
-        let error = *error.first()?;
         let pallet = self.runtime.pallets.iter().find(|pallet| u128::from(pallet.index) == index)?;
-        let type_id = pallet.error.as_ref()?.ty.id;
-        let TypeDef::Variant(errors) = &self.runtime.types.resolve(type_id)?.type_def else { return None };
-        let name = &errors.variants.iter().find(|variant| variant.index == error)?.name;
-        Some(DispatchFailure {
-            name: format!("{}.{name}", lower_camel(&pallet.name)),
-            docs: self.variant_docs(type_id, |variant| variant.index == error),
-        })
+        let error = decode_as_type(&mut error.as_slice(), pallet.error.as_ref()?.ty.id, &self.runtime.types).ok()?;
+        let (name, docs) = self.nested_variants(&error)?;
+        Some(DispatchFailure { name: format!("{}.{name}", lower_camel(&pallet.name)), docs })
+    }
+
+    /// An error with the reasons inside it, as `Registration(NotGenuine(QuoteTruncated))`, and what the runtime says about
+    /// the innermost.
+    fn nested_variants(&self, error: &Value<u32>) -> Option<(String, String)> {
+        match &error.value {
+            ValueDef::Variant(reason) => {
+                Some(match first(&reason.values).and_then(|inner| self.nested_variants(inner)) {
+                    Some((inner, docs)) => (format!("{}({inner})", reason.name), docs),
+                    None => {
+                        (reason.name.clone(), self.variant_docs(error.context, |variant| variant.name == reason.name))
+                    }
+                })
+            }
+            ValueDef::Composite(fields) => self.nested_variants(first(fields)?),
+            _ => None,
+        }
     }
 
     fn variant_docs(&self, type_id: u32, is: impl Fn(&scale_info::Variant<PortableForm>) -> bool) -> String {
@@ -357,6 +369,21 @@ mod tests {
         /// No shard has this id.
         #[codec(index = 3)]
         UnknownShard,
+        /// Refused.
+        #[codec(index = 4)]
+        Refused(Wrapper),
+    }
+
+    #[derive(TypeInfo)]
+    #[allow(dead_code, reason = "only described")]
+    struct Wrapper(Reason);
+
+    #[derive(TypeInfo)]
+    #[allow(dead_code, reason = "only described")]
+    enum Reason {
+        /// At another time.
+        #[codec(index = 7)]
+        Expired,
     }
 
     fn metadata() -> Metadata {
@@ -428,6 +455,8 @@ mod tests {
     fn failures_have_the_names_that_the_runtime_gives_them() {
         let unknown = DispatchError::Module(ModuleError { index: 54, error: [3, 0, 0, 0], message: None });
         assert_eq!(failure(unknown), "enclaveBridge.UnknownShard");
+        let nested = DispatchError::Module(ModuleError { index: 54, error: [4, 7, 0, 0], message: None });
+        assert_eq!(failure(nested), "enclaveBridge.Refused(Expired)");
         assert_eq!(failure(DispatchError::Token(TokenError::FundsUnavailable)), "token.FundsUnavailable");
         assert_eq!(failure(DispatchError::Arithmetic(ArithmeticError::Overflow)), "arithmetic.Overflow");
         assert_eq!(failure(DispatchError::BadOrigin), "badOrigin");

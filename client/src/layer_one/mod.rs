@@ -1,17 +1,17 @@
 //! Layer one through the JSON-RPC of a node that the user trusts.
 
 mod events;
+mod registry;
 mod submission;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use cloister_chain_primitives::{
-    AccountId, BlockNumber, H256, Header, Nonce, ShardEntry, ShardId,
+    AccountId, BlockNumber, H256, Header, Moment, Nonce, ShardEntry, ShardId,
     extrinsic::ChainVersion,
     storage::{self, AccountInfo},
 };
 use codec::DecodeAll;
-use futures::future::try_join_all;
 use jsonrpsee::{
     core::{
         ClientError,
@@ -26,6 +26,7 @@ use tokio::sync::Mutex;
 use events::Metadata;
 
 pub use events::{DispatchFailure, Event};
+pub use registry::{CollateralOf, StoredCollateral};
 pub use submission::{Inclusion, Progress, SubmittedExtrinsic, Wait};
 
 /// A connection to a node. Clones share it.
@@ -209,35 +210,30 @@ impl LayerOne {
         self.request("system_accountNextIndex", (account.to_string(),)).await
     }
 
+    /// A block's time by layer one's own clock; 0 for the genesis block, which has none.
+    pub async fn time_at(&self, at: H256) -> Result<Moment, Error> {
+        Ok(self.storage(&storage::timestamp(), at).await?.unwrap_or_default())
+    }
+
     /// All shards at the finalized head.
     pub async fn shards(&self) -> Result<Vec<(ShardId, ShardEntry)>, Error> {
-        let at = self.finalized_hash().await?;
-        let prefix = storage::shards_prefix();
-        let mut keys: Vec<Vec<u8>> = Vec::new();
-        loop {
-            let start = keys.last().map(|key| to_hex(key));
-            let page: Vec<String> =
-                self.request("state_getKeysPaged", (to_hex(&prefix), KEYS_PER_PAGE, start, at)).await?;
-            let complete = page.len() < KEYS_PER_PAGE;
-            for key in page {
-                keys.push(from_hex("storage keys", &key)?);
-            }
-            if complete {
-                break;
-            }
-        }
-        try_join_all(keys.iter().map(|key| async {
-            let id = key.strip_prefix(prefix.as_slice()).and_then(|id| <[u8; 32]>::try_from(id).ok());
-            let id = id.ok_or_else(|| malformed("shards", "a key does not end with 32 bytes"))?;
-            let entry = self.storage(key, at).await?.ok_or_else(|| malformed("shards", "a key without a value"))?;
-            Ok((ShardId(H256(id)), entry))
-        }))
-        .await
+        self.shards_at(self.finalized_hash().await?).await
+    }
+
+    /// All shards as a block left them.
+    pub async fn shards_at(&self, at: H256) -> Result<Vec<(ShardId, ShardEntry)>, Error> {
+        let entries = self.storage_map(&storage::shards_prefix(), at).await?;
+        Ok(entries.into_iter().map(|(id, entry)| (ShardId(H256(id)), entry)).collect())
     }
 
     /// A shard's entry at the finalized head.
     pub async fn shard(&self, shard: &ShardId) -> Result<Option<ShardEntry>, Error> {
-        self.storage(&storage::shard(shard), self.finalized_hash().await?).await
+        self.shard_at(shard, self.finalized_hash().await?).await
+    }
+
+    /// A shard's entry as a block left it.
+    pub async fn shard_at(&self, shard: &ShardId, at: H256) -> Result<Option<ShardEntry>, Error> {
+        self.storage(&storage::shard(shard), at).await
     }
 
     /// All events of a block.
@@ -263,6 +259,45 @@ impl LayerOne {
         value.map(|value| from_hex("storage", &value)).transpose()
     }
 
+    /// All entries of a map whose keys end with 32 bytes that are not hashed.
+    async fn storage_map<T: DecodeAll>(&self, prefix: &[u8], at: H256) -> Result<Vec<([u8; 32], T)>, Error> {
+        let mut entries = Vec::new();
+        let mut start: Option<String> = None;
+        loop {
+            let page: Vec<String> =
+                self.request("state_getKeysPaged", (to_hex(prefix), KEYS_PER_PAGE, &start, at)).await?;
+            let keys = page.iter().map(|key| from_hex("storage keys", key)).collect::<Result<Vec<_>, _>>()?;
+            let values = self.storage_values(&keys, at).await?;
+            for (key, value) in keys.iter().zip(values) {
+                let rest = key.strip_prefix(prefix).and_then(|rest| rest.last_chunk::<32>());
+                let rest = rest.ok_or_else(|| malformed("storage keys", "a key that was not asked for"))?;
+                entries.push((*rest, value.ok_or_else(|| malformed("storage", "a key without a value"))?));
+            }
+            let complete = page.len() < KEYS_PER_PAGE;
+            match page.into_iter().next_back() {
+                Some(last) if !complete => start = Some(last),
+                _ => return Ok(entries),
+            }
+        }
+    }
+
+    /// The values under keys, in their order.
+    async fn storage_values<T: DecodeAll>(&self, keys: &[Vec<u8>], at: H256) -> Result<Vec<Option<T>>, Error> {
+        let mut values = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_PER_PAGE) {
+            let page: Vec<String> = keys.iter().map(|key| to_hex(key)).collect();
+            let sets: Vec<StorageChangeSet> = self.request("state_queryStorageAt", (&page, at)).await?;
+            let mut found: HashMap<String, Option<String>> = sets.into_iter().flat_map(|set| set.changes).collect();
+            for key in page {
+                let value = found.remove(&key).flatten();
+                let value = value.map(|value| from_hex("storage", &value)).transpose()?;
+                let value = value.map(|bytes| T::decode_all(&mut bytes.as_slice())).transpose();
+                values.push(value.map_err(|error| malformed("storage", error))?);
+            }
+        }
+        Ok(values)
+    }
+
     /// Of the runtime that wrote a block's state.
     async fn metadata(&self, block: H256) -> Result<Arc<Metadata>, Error> {
         let version: RuntimeVersion = self.request("state_getRuntimeVersion", (block,)).await?;
@@ -284,6 +319,12 @@ impl LayerOne {
 struct RuntimeVersion {
     spec_version: u32,
     transaction_version: u32,
+}
+
+/// Of `state_queryStorageAt`: keys and their values at one block.
+#[derive(Deserialize)]
+struct StorageChangeSet {
+    changes: Vec<(String, Option<String>)>,
 }
 
 pub(crate) fn to_hex(bytes: &[u8]) -> String {

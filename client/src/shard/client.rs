@@ -1,6 +1,11 @@
 //! Calls and queries through a worker, which is believed nothing that layer one or the enclave's key does not vouch for.
 
-use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, Moment, Nonce, ShardId, storage};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, Moment, Nonce, ShardId};
 use cloister_wire::{
     BoundGetter, BoundGetterSigned, Getter, InboxStatus, Outcome, PublicGetter, SignedAnswer, TrustedCall,
     TrustedGetter, TrustedOperation, sidechain::SidechainHeader,
@@ -30,6 +35,8 @@ pub struct ShardClient {
     layer_one: LayerOne,
     worker: Worker,
     shard: Shard,
+    /// When the registry was last asked whether the enclave may still serve.
+    checked: Arc<Mutex<Instant>>,
 }
 
 /// An authenticated answer of the shard's enclave.
@@ -48,18 +55,19 @@ pub struct Answer<T> {
 }
 
 impl ShardClient {
-    /// Finds the shard on layer one and connects to the worker, whose TLS key must be the one that layer one records.
+    /// Finds the shard and its enclave's registration on layer one, at the finalized head, and connects to the worker.
+    /// Nothing is sent to it before its TLS key has proved to be the registered one.
     pub async fn connect(layer_one: &LayerOne, worker_url: &str, selection: &Selection) -> Result<Self, Error> {
         let (shard, worker) = match selection.shard {
             Some(id) => {
                 let shard = Shard::find(layer_one, id).await?;
                 shard.require(selection.mrenclave)?;
-                let pin = Pin::TlsKey(shard.entry.birth.member.tls_key_hash);
+                let pin = Pin::TlsKey(shard.enclave.tls_key_hash);
                 (shard, Worker::connect(worker_url, pin).await?)
             }
             None => Self::find_by_worker(layer_one, worker_url, selection.mrenclave).await?,
         };
-        Ok(Self { layer_one: layer_one.clone(), worker, shard })
+        Ok(Self { layer_one: layer_one.clone(), worker, shard, checked: Arc::new(Mutex::new(Instant::now())) })
     }
 
     /// The shard whose enclave has the TLS key that the worker proves to have.
@@ -68,22 +76,34 @@ impl ShardClient {
         worker_url: &str,
         mrenclave: Option<[u8; 32]>,
     ) -> Result<(Shard, Worker), Error> {
-        let genesis = layer_one.genesis();
-        let mut shards: Vec<Shard> = Vec::new();
-        for (id, entry) in layer_one.shards().await? {
-            let shard = Shard { id, entry, genesis };
-            if shard.require(mrenclave).is_ok() {
-                shards.push(shard);
+        let at = layer_one.finalized_hash().await?;
+        let (shards, now) = tokio::try_join!(layer_one.shards_at(at), layer_one.time_at(at))?;
+        let founders: Vec<_> = shards.iter().map(|(_, entry)| &entry.birth.founder).collect();
+        let records = layer_one.enclaves_of(&founders, at).await?;
+        let mut candidates = Candidates::default();
+        for ((id, entry), record) in shards.into_iter().zip(records) {
+            let wanted = mrenclave.is_none_or(|code| code == entry.birth.config.enclave_fingerprint);
+            if wanted {
+                let (born_at, tls_key_hash) = (entry.born_at, record.as_ref().map(|record| record.tls_key_hash));
+                let shard = Shard::served(id, entry, record, layer_one.genesis(), now);
+                candidates.add(born_at, tls_key_hash, shard);
             }
         }
-        if shards.is_empty() {
-            return Err(Error::NoShard { mrenclave });
+        if candidates.serving.is_empty() {
+            return Err(candidates.newest_refusal().unwrap_or(Error::NoShard { mrenclave }));
         }
-        let pins = shards.iter().map(|shard| shard.entry.birth.member.tls_key_hash).collect();
-        let worker = Worker::connect(worker_url, Pin::AnyOf(pins)).await?;
-        let serving = shards.into_iter().filter(|shard| shard.entry.birth.member.tls_key_hash == *worker.tls_key());
-        let newest = serving.max_by_key(|shard| shard.entry.born_at).ok_or(Error::NoShard { mrenclave })?;
-        Ok((newest, worker))
+        let pins = candidates.serving.iter().map(|shard| shard.enclave.tls_key_hash).collect();
+        match Worker::connect(worker_url, Pin::AnyOf(pins)).await {
+            Ok(worker) => match candidates.with_key(worker.tls_key()) {
+                Some(shard) => Ok((shard, worker)),
+                None => Err(Error::NoShard { mrenclave }),
+            },
+            // The registry knows this key and says why its enclave may not serve.
+            Err(worker::Error::WrongTlsKey { url, found }) => {
+                Err(candidates.refusal_of(&found).unwrap_or(worker::Error::WrongTlsKey { url, found }.into()))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The shard.
@@ -141,7 +161,7 @@ impl ShardClient {
     /// enclave's signature and that it follows layer one.
     pub async fn ask<T: DecodeAll>(&self, owner: &Signer, getter: TrustedGetter) -> Result<Answer<T>, Error> {
         require_owner(owner, getter.owner())?;
-        let finalized = self.finalized().await?;
+        let finalized = self.recheck().await?;
         let last_block = self.block_number().await?.saturating_add(QUERY_LIFETIME_BLOCKS);
         let query = BoundGetter { getter, last_block, client_nonce: rand::random() };
         let signed_bytes = query.signed_bytes(&self.shard.genesis, &self.shard.id, &self.shard.scope().mrenclave);
@@ -189,6 +209,9 @@ impl ShardClient {
         nonce: Nonce,
     ) -> Result<Operation, Error> {
         let operation = TrustedOperation::DirectCall(self.shard.sign_call(call, nonce, sender)?);
+        if self.last_check().elapsed() >= RECHECK_INTERVAL {
+            self.recheck().await?;
+        }
         let sent = operation.hash();
         let request = self.shard.seal_operation(&operation)?;
         let operation = self.worker.submit_and_watch(&request).await?;
@@ -209,10 +232,62 @@ impl ShardClient {
         self.shard.shield(&self.layer_one, from, beneficiary, amount, wait, |_| ()).await
     }
 
-    async fn finalized(&self) -> Result<Finalized, Error> {
-        let (hash, header) = self.layer_one.finalized_head().await?;
-        let time = self.layer_one.storage(&storage::timestamp(), hash).await?.unwrap_or_default();
+    /// Asks the registry, at the finalized head, whether the enclave behind the connection may still serve. Every query
+    /// does so, and a call if the last check is some seconds old.
+    async fn recheck(&self) -> Result<Finalized, Error> {
+        let layer_one = &self.layer_one;
+        let at = layer_one.finalized_hash().await?;
+        let (header, time, record) = tokio::try_join!(
+            layer_one.header(at),
+            layer_one.time_at(at),
+            layer_one.enclave_at(self.shard.founder(), at)
+        )?;
+        self.shard.still_served(record, time)?;
+        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         Ok(Finalized { number: header.number, time })
+    }
+
+    fn last_check(&self) -> Instant {
+        *self.checked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Shards that a worker of unknown key might serve.
+#[derive(Default)]
+struct Candidates {
+    serving: Vec<Shard>,
+    refused: Vec<Refused>,
+}
+
+/// Why a shard's enclave may not serve, the shard's age and the registered TLS key.
+struct Refused {
+    born_at: BlockNumber,
+    tls_key_hash: Option<[u8; 32]>,
+    reason: Error,
+}
+
+impl Candidates {
+    fn add(&mut self, born_at: BlockNumber, tls_key_hash: Option<[u8; 32]>, shard: Result<Shard, Error>) {
+        match shard {
+            Ok(shard) => self.serving.push(shard),
+            Err(reason) => self.refused.push(Refused { born_at, tls_key_hash, reason }),
+        }
+    }
+
+    fn newest_refusal(self) -> Option<Error> {
+        self.refused.into_iter().max_by_key(|refused| refused.born_at).map(|refused| refused.reason)
+    }
+
+    fn refusal_of(self, tls_key: &[u8; 32]) -> Option<Error> {
+        let mut refused = self.refused;
+        refused.retain(|refused| refused.tls_key_hash == Some(*tls_key));
+        Self { serving: Vec::new(), refused }.newest_refusal()
+    }
+
+    /// The newest shard whose enclave has a TLS key.
+    fn with_key(self, tls_key: &[u8; 32]) -> Option<Shard> {
+        let serving = self.serving.into_iter().filter(|shard| shard.enclave.tls_key_hash == *tls_key);
+        serving.max_by_key(|shard| shard.entry.born_at)
     }
 }
 
@@ -227,7 +302,7 @@ fn verify(shard: &Shard, request_hash: H256, answer: &SignedAnswer, finalized: F
     if answer.request_hash != request_hash {
         return Err(Error::OtherQuery);
     }
-    let key = ed25519::Public::from_raw(shard.entry.birth.member.incarnation_key);
+    let key = ed25519::Public::from_raw(shard.enclave.incarnation_key);
     let signature = ed25519::Signature::from_raw(answer.signature);
     if !ed25519::Pair::verify(&signature, answer.signed_bytes(&shard.genesis, &shard.id), &key) {
         return Err(Error::BadAnswerSignature);
@@ -245,47 +320,19 @@ const QUERY_LIFETIME_BLOCKS: u64 = 64;
 /// How far an answer may lag behind the own node.
 const MAX_LAG_MS: u64 = 60_000;
 const MAX_LAG_BLOCKS: BlockNumber = 60;
+/// How long the registry's word holds for sending calls over an open connection.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(6);
 
 #[cfg(test)]
 mod tests {
-    use cloister_chain_primitives::{EnclaveRecord, ShardBirth, ShardConfig, ShardEntry, shard::ShieldingKeys};
     use cloister_wire::envelope::{Context, Purpose, SecretKey, open};
     use codec::Encode;
 
     use super::*;
-    use crate::Scheme;
-
-    const SECRET: [u8; 32] = [9; 32];
-
-    fn incarnation() -> ed25519::Pair {
-        ed25519::Pair::from_seed(&[1; 32])
-    }
-
-    fn shard() -> Shard {
-        let member = EnclaveRecord {
-            measurement: [2; 32],
-            account: AccountId::new([3; 32]),
-            incarnation_key: incarnation().public().0,
-            tls_key_hash: [4; 32],
-        };
-        let config = ShardConfig {
-            enclave_fingerprint: [2; 32],
-            max_instances: Some(1),
-            authorities: None,
-            maintenance_mode: false,
-        };
-        let hpke = SecretKey::from_bytes(SECRET).public().unwrap();
-        let birth = ShardBirth {
-            config,
-            upgrade_delay: 10,
-            escrow_cap: None,
-            shielding_keys: ShieldingKeys { epoch: 0, hpke, rsa_modulus: [5; 384] },
-            genesis_commitment: H256::zero(),
-            member,
-        };
-        let genesis = H256::repeat_byte(6);
-        Shard { id: birth.shard_id(&genesis), entry: ShardEntry { birth, born_at: 1 }, genesis }
-    }
+    use crate::{
+        Scheme,
+        shard::tests::{SECRET, incarnation, shard},
+    };
 
     fn answer(shard: &Shard, signer: &ed25519::Pair) -> SignedAnswer {
         let mut answer = SignedAnswer {

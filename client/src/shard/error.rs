@@ -1,6 +1,6 @@
 //! Why a shard could not be used or not be believed.
 
-use cloister_chain_primitives::{AccountId, BlockNumber, H256, ShardId};
+use cloister_chain_primitives::{AccountId, BlockNumber, H256, Moment, ShardId};
 
 use crate::{layer_one, worker};
 
@@ -30,6 +30,55 @@ pub enum Error {
         found: [u8; 32],
         /// What was asked for.
         wanted: [u8; 32],
+    },
+    /// The shard's enclave is not in layer one's registry: it never was, or it was evicted, or it left.
+    #[error("the enclave {enclave} of shard 0x{} is not registered on layer one", hex::encode(.shard))]
+    NotRegistered {
+        /// The shard.
+        shard: ShardId,
+        /// Its enclave.
+        enclave: AccountId,
+    },
+    /// The enclave runs other code than its shard's configuration allows.
+    #[error(
+        "the enclave {enclave} is registered with fingerprint 0x{}, and its shard allows only 0x{}",
+        hex::encode(.found),
+        hex::encode(.wanted)
+    )]
+    FingerprintMismatch {
+        /// The enclave.
+        enclave: AccountId,
+        /// What its evidence proved.
+        found: [u8; 32],
+        /// What the shard's configuration says.
+        wanted: [u8; 32],
+    },
+    /// Layer one's policy no longer wants the enclave; it may only hand over its keys.
+    #[error("layer one is evicting the enclave {enclave}")]
+    Leaving {
+        /// The enclave.
+        enclave: AccountId,
+        /// End of its grace, Unix milliseconds.
+        until: Moment,
+    },
+    /// The enclave did not renew its registration.
+    #[error(
+        "the registration of the enclave {enclave} expired {} s ago",
+        .now.saturating_sub(*.expires_at) / 1000
+    )]
+    Expired {
+        /// The enclave.
+        enclave: AccountId,
+        /// When, Unix milliseconds.
+        expires_at: Moment,
+        /// Layer one's time.
+        now: Moment,
+    },
+    /// The enclave was started again: the start behind this connection no longer counts.
+    #[error("layer one knows a newer incarnation of the enclave {enclave} than the one connected to")]
+    Retired {
+        /// The enclave.
+        enclave: AccountId,
     },
     /// The shard's key is none to which one can encrypt, or what is encrypted is too long.
     #[error("cannot encrypt to the shard: {0}")]
@@ -94,7 +143,19 @@ impl Error {
             Self::LayerOne(error) => error.is_refusal(),
             Self::Worker(error) => error.is_refusal(),
             Self::UnknownShard(_) | Self::NoShard { .. } | Self::WrongMeasurement { .. } => true,
-            _ => false,
+            error => error.is_registry(),
         }
+    }
+
+    /// Whether layer one's registry does not let the shard's enclave serve.
+    pub fn is_registry(&self) -> bool {
+        matches!(
+            self,
+            Self::NotRegistered { .. }
+                | Self::FingerprintMismatch { .. }
+                | Self::Leaving { .. }
+                | Self::Expired { .. }
+                | Self::Retired { .. }
+        )
     }
 }

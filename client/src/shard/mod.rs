@@ -2,10 +2,12 @@
 
 mod client;
 mod error;
+#[cfg(test)]
+mod tests;
 
 use cloister_chain_primitives::{
-    AccountId, Balance, EncryptedBeneficiary, H256, InboxEntry, Nonce, Request, ShardEntry, ShardId, calls::Call,
-    storage,
+    AccountId, Balance, EnclaveRecord, EncryptedBeneficiary, H256, InboxEntry, Moment, Nonce, Request, ShardEntry,
+    ShardId, Standing, calls::Call, storage,
 };
 use cloister_wire::{
     SignatureScope, TrustedCall, TrustedCallSigned, TrustedOperation,
@@ -21,13 +23,16 @@ use crate::{
 pub use client::{Answer, Selection, ShardClient};
 pub use error::Error;
 
-/// A shard as layer one records it: enough to encrypt to it and to send it money.
+/// A shard as layer one records it, together with the registered enclave that may serve it: enough to encrypt to it and
+/// to send it money.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shard {
     /// Its id.
     pub id: ShardId,
     /// Its entry at the finalized head.
     pub entry: ShardEntry,
+    /// Its only member's registration, likewise.
+    pub enclave: EnclaveRecord,
     /// The chain that it belongs to.
     pub genesis: H256,
 }
@@ -42,10 +47,51 @@ pub struct Shielding {
 }
 
 impl Shard {
-    /// The shard with an id, at the finalized head.
+    /// The shard with an id, at the finalized head, if its enclave may serve it then.
     pub async fn find(layer_one: &LayerOne, id: ShardId) -> Result<Self, Error> {
-        let entry = layer_one.shard(&id).await?.ok_or(Error::UnknownShard(id))?;
-        Ok(Self { id, entry, genesis: layer_one.genesis() })
+        let at = layer_one.finalized_hash().await?;
+        let entry = layer_one.shard_at(&id, at).await?.ok_or(Error::UnknownShard(id))?;
+        let (record, now) = tokio::try_join!(layer_one.enclave_at(&entry.birth.founder, at), layer_one.time_at(at))?;
+        Self::served(id, entry, record, layer_one.genesis(), now)
+    }
+
+    /// The shard, if the registry says at `now` (layer one's time) that its founder may serve it.
+    pub fn served(
+        id: ShardId,
+        entry: ShardEntry,
+        record: Option<EnclaveRecord>,
+        genesis: H256,
+        now: Moment,
+    ) -> Result<Self, Error> {
+        let account = &entry.birth.founder;
+        let enclave = record.ok_or_else(|| Error::NotRegistered { shard: id, enclave: account.clone() })?;
+        let wanted = entry.birth.config.enclave_fingerprint;
+        if enclave.fingerprint != wanted {
+            let found = enclave.fingerprint;
+            return Err(Error::FingerprintMismatch { enclave: account.clone(), found, wanted });
+        }
+        if let Standing::Leaving { until } = enclave.standing {
+            return Err(Error::Leaving { enclave: account.clone(), until });
+        }
+        if !enclave.serves_at(now) {
+            return Err(Error::Expired { enclave: account.clone(), expires_at: enclave.expires_at, now });
+        }
+        Ok(Self { id, entry, enclave, genesis })
+    }
+
+    /// The account of the enclave that serves the shard.
+    pub fn founder(&self) -> &AccountId {
+        &self.entry.birth.founder
+    }
+
+    /// Whether the registry still lets the very start of the enclave serve that this is about.
+    pub fn still_served(&self, record: Option<EnclaveRecord>, now: Moment) -> Result<(), Error> {
+        let current = Self::served(self.id, self.entry.clone(), record, self.genesis, now)?;
+        let keys = |enclave: &EnclaveRecord| (enclave.incarnation_key, enclave.tls_key_hash);
+        match keys(&current.enclave) == keys(&self.enclave) {
+            true => Ok(()),
+            false => Err(Error::Retired { enclave: self.founder().clone() }),
+        }
     }
 
     /// What a call for the shard is signed for.

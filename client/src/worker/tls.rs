@@ -19,7 +19,7 @@ use x509_cert::{
 };
 
 /// Which TLS keys of a worker are accepted. A key is named by the SHA-256 of its SubjectPublicKeyInfo (DER), as in
-/// `ShardEntry::birth.member.tls_key_hash`.
+/// `EnclaveRecord::tls_key_hash`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Pin {
     /// This one.
