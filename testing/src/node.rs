@@ -42,6 +42,12 @@ impl Node {
         Ok(Self { process, name: name.into(), options, url, directory })
     }
 
+    /// Another node of the same development chain, which authors and finalizes nothing.
+    pub async fn observer(&self) -> Result<Self> {
+        let options = ["--chain", "dev", "--bootnodes", &self.peer_address().await?];
+        Self::start("observer", &options).await
+    }
+
     /// Starts it again with its database and where it was, after it was stopped.
     pub async fn start_again(&mut self) -> Result<()> {
         let port = self.url.rsplit(':').next().context("no port in the address")?;

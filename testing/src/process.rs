@@ -106,6 +106,16 @@ impl Process {
         }
     }
 
+    /// Lets it no longer run, alive as it is (SIGSTOP), until [`Self::thaw`].
+    pub fn freeze(&self) -> Result<()> {
+        kill_process(self.pid()?, Signal::STOP).with_context(|| format!("cannot freeze {}", self.name))
+    }
+
+    /// Lets it run again (SIGCONT).
+    pub fn thaw(&self) -> Result<()> {
+        kill_process(self.pid()?, Signal::CONT).with_context(|| format!("cannot thaw {}", self.name))
+    }
+
     /// Ends it without warning (SIGKILL).
     pub async fn kill(&mut self) -> Result<()> {
         self.child.kill()?;

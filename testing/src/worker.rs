@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use cloister_chain_primitives::ShardId;
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -31,6 +31,10 @@ pub struct WorkerOptions {
     pub shard: Option<ShardId>,
     /// Where it keeps its files; a temporary directory if absent.
     pub data_dir: Option<PathBuf>,
+    /// Measured configuration of an ordinary worker; a worker for development, which //Alice helps, if absent.
+    pub enclave_config: Option<PathBuf>,
+    /// The enclave's program; the worker's choice if absent.
+    pub enclave_binary: Option<PathBuf>,
 }
 
 /// A worker of a development chain.
@@ -75,6 +79,31 @@ impl Worker {
         }
     }
 
+    /// Starts a worker that nobody helps: its enclave's account has no money, so it never registers. Returns when it
+    /// listens for clients and says what it waits for.
+    pub async fn start_unregistered(node_url: &str) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let config = directory.path().join("enclave.config");
+        let make_config = Command::new(binary("cloister-worker")?)
+            .args(["make-config", "--node-url", node_url, "--out"])
+            .arg(&config)
+            .output()?;
+        ensure!(make_config.status.success(), "{make_config:?}");
+        let options = WorkerOptions { enclave_config: Some(config), ..WorkerOptions::default() };
+        // Its own directory outlives this one's configuration file, which is read at the start.
+        let (mut process, own, data_dir) = Self::spawn(node_url, options)?;
+        let ports = eventually("the worker's ports", START_DEADLINE, async || Ports::read(&data_dir)).await?;
+        process.line("waiting for", START_DEADLINE).await?;
+        Ok(Self { process, ports, _directory: own })
+    }
+
+    /// Waits until it ends by itself after it has said `last_words`; returns how.
+    pub async fn ends(&mut self, last_words: &str) -> Result<ExitStatus> {
+        self.process.line(last_words, START_DEADLINE).await?;
+        let ended = tokio::time::timeout(START_DEADLINE, self.process.ended()).await;
+        ended.with_context(|| format!("the worker goes on{}", self.process.log()))?
+    }
+
     /// Starts a worker that is expected to end by itself, with `last_words` in its log; returns how.
     pub async fn start_in_vain(node_url: &str, options: WorkerOptions, last_words: &str) -> Result<ExitStatus> {
         let (mut process, _directory, _) = Self::spawn(node_url, options)?;
@@ -87,13 +116,20 @@ impl Worker {
         let directory = tempfile::tempdir()?;
         let data_dir = options.data_dir.unwrap_or_else(|| directory.path().join("data"));
         let mut command = Command::new(binary("cloister-worker")?);
-        command.args(["run", "--dev", "--node-url", node_url]);
+        command.args(["run", "--node-url", node_url]);
+        match options.enclave_config {
+            Some(config) => command.arg("--enclave-config").arg(config),
+            None => command.arg("--dev"),
+        };
         for port in ["--trusted-port", "--untrusted-port", "--http-port", "--metrics-port"] {
             command.args([port, "0"]);
         }
         command.arg("--data-dir").arg(&data_dir);
         if let Some(shard) = options.shard {
             command.args(["--shard", &to_hex(shard)]);
+        }
+        if let Some(program) = options.enclave_binary {
+            command.arg("--enclave-binary").arg(program);
         }
         let process = Process::spawn("worker", &mut command, directory.path())?;
         Ok((process, directory, data_dir))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use cloister_chain_primitives::{AccountId, Balance, EXISTENTIAL_DEPOSIT, ShardId, UNIT};
 use cloister_client::{
-    LayerOne, Pin, Selection, ShardClient, Wait, Worker as WorkerClient,
+    LayerOne, Pin, Selection, Shard, ShardClient, Wait, Worker as WorkerClient,
     shard::Error as ShardError,
     worker::{Error as WorkerError, Operation},
 };
@@ -91,6 +91,7 @@ async fn a_restarted_enclave_refuses_its_old_shard() -> Result<()> {
     let mut first = Worker::start(node.url(), WorkerOptions::default()).await?;
     let layer_one = LayerOne::connect(node.url()).await?;
     let old = only_shard(&layer_one).await?;
+    let old_key = Shard::find(&layer_one, old).await?.enclave.tls_key_hash;
     let status = first.stop().await?;
     assert!(status.success(), "SIGTERM is a clean stop: {status}{}", first.log());
 
@@ -100,9 +101,7 @@ async fn a_restarted_enclave_refuses_its_old_shard() -> Result<()> {
 
     // Without the old shard it gets a new one, and the old one's key is nobody's.
     let second = Worker::start(node.url(), WorkerOptions::default()).await?;
-    let entry = layer_one.shard(&old).await?.context("the old shard is gone")?;
-    let old_key = Pin::TlsKey(entry.birth.member.tls_key_hash);
-    let impostor = WorkerClient::connect(&second.url(), old_key).await;
+    let impostor = WorkerClient::connect(&second.url(), Pin::TlsKey(old_key)).await;
     assert!(matches!(impostor, Err(WorkerError::WrongTlsKey { .. })), "{:?}", impostor.err());
     let selection = Selection { shard: Some(old), mrenclave: None };
     assert!(ShardClient::connect(&layer_one, &second.url(), &selection).await.is_err());

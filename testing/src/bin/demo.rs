@@ -6,7 +6,7 @@ use std::{process::ExitCode, time::Instant};
 use anyhow::{Context, Result};
 use clap::Parser;
 use cloister_chain_primitives::{Balance, UNIT};
-use cloister_client::{Event, Signer, Wait};
+use cloister_client::{Event, Selection, ShardClient, Signer, Wait};
 use cloister_testing::{
     Deployment, Node, Worker, WorkerOptions,
     audit::{PublicRecord, Secret},
@@ -85,7 +85,7 @@ async fn tell() -> Result<(Deployment, Vec<Check>)> {
     let node = Node::dev().await?;
     story.say(format!("node runs at {}", node.url()));
 
-    story.say("starting a worker with its enclave; the enclave bears a shard on layer one");
+    story.say("starting a worker; its enclave registers on layer one with evidence, then bears a shard");
     let worker = Worker::start(node.url(), WorkerOptions::default()).await?;
     let deployment = Deployment::connect(node, worker).await?;
     let checks = story.pay_privately(&deployment).await.map_err(|error| deployment.explain(error))?;
@@ -163,6 +163,7 @@ impl Story {
             checks.push(Check::new(&format!("a stranger's {form} query of Alice's balance"), "refused", answer));
         }
 
+        checks.push(self.meet_an_unregistered_worker(deployment).await?);
         checks.extend(self.look_as_the_public(deployment, &alice, &bob).await?);
         Ok(checks)
     }
@@ -171,8 +172,31 @@ impl Story {
         let shard = deployment.shard.shard();
         self.say(format!("worker serves at {}", deployment.worker.url()));
         self.say(format!("  shard        {}", to_hex(shard.id)));
-        self.say(format!("  measurement  {}", to_hex(shard.entry.birth.member.measurement)));
+        self.say(format!("  measurement  {}", to_hex(shard.enclave.fingerprint)));
+        self.say(format!(
+            "  registered   its evidence names block {}; layer one's runtime verified it: {}, {}",
+            shard.enclave.bound_block,
+            shard.enclave.kind.name(),
+            shard.enclave.tcb_status.name()
+        ));
         self.say("  SIMULATED TEE: the measurement is self-declared, and nothing keeps this machine's owner out");
+    }
+
+    /// A worker whose enclave nobody has paid a registration for claims to serve the shard.
+    async fn meet_an_unregistered_worker(&self, deployment: &Deployment) -> Result<Check> {
+        self.say("a second worker, whose enclave is not registered, claims to serve the same shard");
+        let impostor = Worker::start_unregistered(deployment.node.url()).await?;
+        let selection = Selection { shard: Some(deployment.shard.shard().id), mrenclave: None };
+        let met = ShardClient::connect(&deployment.layer_one, &impostor.url(), &selection).await;
+        let found = match met {
+            Ok(_) => "served".to_owned(),
+            Err(error) => {
+                let reason = format!("{:#}", anyhow::Error::from(error));
+                self.say(format!("  the client refuses to talk to it: {reason}"));
+                if reason.contains("TLS key") { "refused".to_owned() } else { reason }
+            }
+        };
+        Ok(Check::new("an unregistered worker", "refused", found))
     }
 
     /// Reads all of layer one, as anybody can.
