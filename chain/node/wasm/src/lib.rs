@@ -41,7 +41,7 @@ pub struct Wasm {
 
 impl Default for Wasm {
     fn default() -> Self {
-        let spec = GenericChainSpec::<()>::builder(code(), Default::default())
+        let spec = GenericChainSpec::<()>::builder(code(), ())
             .with_name("development")
             .with_id("development")
             .with_chain_type(ChainType::Development)

@@ -87,7 +87,7 @@ fn an_enclave_registers() {
     type Checked = Result<EnclaveRecord, RegistrationRefused>;
     let arguments = (&account, &registration);
     let check = |wasm: &mut Wasm| {
-        let checked: Checked = wasm.call("TeerexApi_check_registration", &arguments);
+        let checked: Checked = wasm.call("TeerexApi_check_registration", arguments);
         assert_eq!(wasm.call_native::<Checked>("TeerexApi_check_registration", &arguments), checked);
         checked
     };
