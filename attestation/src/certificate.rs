@@ -1,27 +1,30 @@
 //! One X.509 certificate, version 3 on P-256, read strictly and by itself; chains are the matter of [`crate::chain`].
 
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, collections::BTreeSet, string::String, vec::Vec};
 
 use cloister_claims::{Collateral, Error, Validity};
-use const_oid::{AssociatedOid, ObjectIdentifier};
+use const_oid::ObjectIdentifier;
 use der::{
-    Decode, Reader, SliceReader,
-    asn1::{AnyRef, BitStringRef, PrintableStringRef, Utf8StringRef},
-    referenced::OwnedToRef,
+    Decode, Tag, Tagged,
+    asn1::{AnyRef, BitStringRef},
 };
-use p256::{
-    EncodedPoint,
-    ecdsa::{Signature, VerifyingKey},
-};
+use p256::{EncodedPoint, ecdsa::VerifyingKey};
 use x509_cert::{
-    TbsCertificate, Version,
-    ext::pkix::{BasicConstraints, KeyUsage},
-    name::Name,
+    Version,
+    ext::{
+        Extensions,
+        pkix::{BasicConstraints, KeyUsage},
+    },
     serial_number::SerialNumber,
-    spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoOwned},
+    spki::SubjectPublicKeyInfoRef,
 };
 
-use crate::{collateral::Serial, signature::verify_signature, time};
+use crate::{
+    collateral::Serial,
+    signature::verify_signature,
+    time,
+    x509::{SignedDer, TbsCertificate, common_name, extension},
+};
 
 /// A certificate's contents. Who signed it, and whether it is valid at some time, is not checked by reading it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,8 +37,9 @@ pub struct Certificate {
     pub subject: String,
     /// Public key, x ‖ y.
     pub public_key: [u8; 64],
-    pub(crate) subject_name: Name,
-    issuer_name: Name,
+    /// As encoded, like the issuer's.
+    pub(crate) subject_name: Vec<u8>,
+    issuer_name: Vec<u8>,
     constraints: Option<BasicConstraints>,
     key_usage: Option<KeyUsage>,
     /// Contents of the SGX extension.
@@ -51,58 +55,62 @@ impl Certificate {
             return Err(Error::ChainTooLarge);
         }
         let outer = SignedDer::read(der).map_err(|_| Error::ChainMalformed)?;
-        let inner = TbsCertificate::from_der(outer.signed).map_err(|_| Error::ChainMalformed)?;
+        let inner = TbsCertificate::read(outer.signed).map_err(|_| Error::ChainMalformed)?;
         if inner.version != Version::V3 {
             return Err(Error::CertificateVersion);
         }
-        if inner.signature.owned_to_ref() != outer.algorithm {
+        if inner.algorithm != outer.algorithm {
             return Err(Error::CertificateAlgorithmMismatch);
         }
         if !outer.is_ecdsa_with_sha256() {
             return Err(Error::CertificateAlgorithm);
         }
         let signature = outer.signature().ok_or(Error::CertificateSignature)?;
-        let serial = Serial::read(&inner.serial_number).ok_or(Error::CertificateSerial)?;
-        let public_key = public_key(&inner.subject_public_key_info).ok_or(Error::CertificateKey)?;
+        let serial = Serial::read(&inner.serial).ok_or(Error::CertificateSerial)?;
+        let public_key = public_key(&inner.public_key).ok_or(Error::CertificateKey)?;
         let [from, until] = [inner.validity.not_before, inner.validity.not_after].map(time::of_x509);
         let validity = time::period(from, until, Error::CertificatePeriod)?;
+        let subject = common_name(inner.subject).map_err(|_| Error::ChainMalformed)?.unwrap_or_default();
         let mut certificate = Self {
             serial,
             validity,
-            subject: common_name(&inner.subject).unwrap_or_default(),
+            subject: subject.to_owned(),
             public_key,
-            subject_name: inner.subject,
-            issuer_name: inner.issuer,
+            subject_name: inner.subject.to_owned(),
+            issuer_name: inner.issuer.to_owned(),
             constraints: None,
             key_usage: None,
             sgx_extension: None,
             signed: outer.signed.to_owned(),
             signature,
         };
-        certificate.read_extensions(inner.extensions.unwrap_or_default())?;
+        certificate.read_extensions(inner.extensions)?;
         Ok(certificate)
     }
 
-    fn read_extensions(&mut self, extensions: x509_cert::ext::Extensions) -> Result<(), Error> {
-        let mut seen = Vec::new();
+    fn read_extensions(&mut self, extensions: Extensions) -> Result<(), Error> {
+        let mut seen = BTreeSet::new();
         for extension in extensions {
-            if seen.contains(&extension.extn_id) {
+            if !seen.insert(extension.extn_id) {
                 return Err(Error::ExtensionDuplicate);
             }
-            seen.push(extension.extn_id);
             let contents = extension.extn_value.as_bytes();
             match extension.extn_id {
-                BasicConstraints::OID => {
+                extension::BASIC_CONSTRAINTS => {
                     let read = BasicConstraints::from_der(contents).map_err(|_| Error::ExtensionMalformed)?;
                     self.constraints = Some(read);
                 }
-                KeyUsage::OID => {
-                    self.key_usage = Some(KeyUsage::from_der(contents).map_err(|_| Error::ExtensionMalformed)?);
+                extension::KEY_USAGE => {
+                    self.key_usage = Some(key_usage(contents).ok_or(Error::ExtensionMalformed)?);
                 }
                 // Nothing here has a use of TLS and its like.
-                EXTENDED_KEY_USAGE => return Err(Error::KeyUsage),
-                SGX_EXTENSION => self.sgx_extension = Some(contents.to_owned()),
+                extension::EXTENDED_KEY_USAGE => return Err(Error::KeyUsage),
+                extension::SGX => self.sgx_extension = Some(contents.to_owned()),
                 _ if extension.critical => return Err(Error::ExtensionUnknown),
+                id if extension::UNAPPLIED.contains(&id) => {
+                    let read = AnyRef::from_der(contents).map_err(|_| Error::ExtensionMalformed)?;
+                    read.tag().assert_eq(Tag::Sequence).map_err(|_| Error::ExtensionMalformed)?;
+                }
                 _ => {}
             }
         }
@@ -167,34 +175,6 @@ pub fn pem_certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     Ok(certificates)
 }
 
-/// The frame that certificates and revocation lists share. The signed bytes are kept as they came: encoding them again might
-/// heal what somebody changed.
-pub(crate) struct SignedDer<'a> {
-    pub(crate) signed: &'a [u8],
-    pub(crate) algorithm: AlgorithmIdentifierRef<'a>,
-    signature: BitStringRef<'a>,
-}
-
-impl<'a> SignedDer<'a> {
-    pub(crate) fn read(der: &'a [u8]) -> der::Result<Self> {
-        let mut reader = SliceReader::new(der)?;
-        let frame = reader.sequence(|reader| {
-            Ok(Self { signed: reader.tlv_bytes()?, algorithm: reader.decode()?, signature: reader.decode()? })
-        })?;
-        reader.finish(frame)
-    }
-
-    /// By RFC 5758 §3.2 without parameters.
-    pub(crate) fn is_ecdsa_with_sha256(&self) -> bool {
-        self.algorithm.oid == ECDSA_WITH_SHA256 && self.algorithm.parameters.is_none()
-    }
-
-    /// r ‖ s.
-    pub(crate) fn signature(&self) -> Option<[u8; 64]> {
-        Some(Signature::from_der(self.signature.as_bytes()?).ok()?.to_bytes().into())
-    }
-}
-
 impl Serial {
     /// Serial numbers are positive; the parser bounds their length.
     pub(crate) fn read(number: &SerialNumber) -> Option<Self> {
@@ -205,8 +185,8 @@ impl Serial {
     }
 }
 
-fn public_key(info: &SubjectPublicKeyInfoOwned) -> Option<[u8; 64]> {
-    let curve = info.algorithm.parameters.as_ref()?.decode_as::<ObjectIdentifier>().ok()?;
+fn public_key(info: &SubjectPublicKeyInfoRef) -> Option<[u8; 64]> {
+    let curve = info.algorithm.parameters?.decode_as::<ObjectIdentifier>().ok()?;
     if info.algorithm.oid != EC_PUBLIC_KEY || curve != PRIME256V1 {
         return None;
     }
@@ -216,24 +196,19 @@ fn public_key(info: &SubjectPublicKeyInfoOwned) -> Option<[u8; 64]> {
     VerifyingKey::from_encoded_point(&encoded).is_ok().then_some(point)
 }
 
-fn common_name(name: &Name) -> Option<String> {
-    let mut names = name.0.iter().flat_map(|part| part.0.iter()).filter(|attribute| attribute.oid == COMMON_NAME);
-    let value = AnyRef::from(&names.next()?.value);
-    if names.next().is_some() {
+/// The bits that fill the last octet up are zero in DER (X.690 §11.2.1), and none of them grants anything.
+fn key_usage(extension: &[u8]) -> Option<KeyUsage> {
+    let bits = BitStringRef::from_der(extension).ok()?;
+    let filling = bits.raw_bytes().last().map_or(0, |last| last.trailing_zeros());
+    if filling < u32::from(bits.unused_bits()) {
         return None;
     }
-    let utf8 = value.decode_as::<Utf8StringRef>().map(|text| text.as_str().to_owned());
-    utf8.or_else(|_| value.decode_as::<PrintableStringRef>().map(|text| text.as_str().to_owned())).ok()
+    KeyUsage::from_der(extension).ok()
 }
 
 const PEM_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const PEM_END: &str = "-----END CERTIFICATE-----";
 /// SEC 1 §2.3.3.
 const UNCOMPRESSED: u8 = 4;
-const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const PRIME256V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
-/// Intel's extension of PCK certificates.
-pub(crate) const SGX_EXTENSION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113741.1.13.1");

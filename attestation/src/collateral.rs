@@ -169,7 +169,7 @@ pub struct RevocationList {
     pub issuer: CrlIssuer,
     /// From this update to one millisecond before the next.
     pub validity: Validity,
-    /// CRL number, rising; its content octets as u64 (0 if absent).
+    /// CRL number, rising.
     pub number: u64,
     /// Sorted serial numbers of revoked certificates.
     pub revoked: Vec<Serial>,

@@ -3,28 +3,21 @@
 use alloc::vec::Vec;
 
 use cloister_claims::{Collateral, Error};
-use const_oid::{AssociatedOid, ObjectIdentifier};
-use der::{
-    Decode, Tag,
-    asn1::{AnyRef, UintRef},
-    referenced::OwnedToRef,
-};
+use der::{Decode, asn1::UintRef};
 use x509_cert::{
     Version,
-    crl::{RevokedCert, TbsCertList},
-    ext::{
-        Extension,
-        pkix::{BaseCrlNumber, CrlNumber, CrlReason, IssuingDistributionPoint},
-    },
+    crl::RevokedCert,
+    ext::{Extension, Extensions},
 };
 
 use crate::{
-    certificate::{Certificate, SignedDer},
+    certificate::Certificate,
     chain::{self, Chain, pck_authority},
     collateral::{CrlIssuer, RevocationList, Serial, Signer},
     roots::Roots,
     signature::verify_signature,
     time,
+    x509::{SignedDer, TbsCertList, extension},
 };
 
 impl RevocationList {
@@ -35,16 +28,11 @@ impl RevocationList {
             return Err(Error::CrlTooLarge);
         }
         let outer = SignedDer::read(der).map_err(|_| Error::CrlMalformed)?;
-        // Lists of version 1 do not state it: they begin with what follows.
-        let contents = AnyRef::from_der(outer.signed).map_err(|_| Error::CrlMalformed)?.value();
-        if contents.first().is_some_and(|tag| *tag == Tag::Sequence.octet()) {
+        let list = TbsCertList::read(outer.signed).map_err(|_| Error::CrlMalformed)?;
+        if list.version != Some(Version::V2) {
             return Err(Error::CrlVersion);
         }
-        let list = TbsCertList::from_der(outer.signed).map_err(|_| Error::CrlMalformed)?;
-        if list.version != Version::V2 {
-            return Err(Error::CrlVersion);
-        }
-        if list.signature.owned_to_ref() != outer.algorithm {
+        if list.algorithm != outer.algorithm {
             return Err(Error::CrlAlgorithmMismatch);
         }
         if !outer.is_ecdsa_with_sha256() {
@@ -55,15 +43,10 @@ impl RevocationList {
         let signature = outer.signature().ok_or(Error::CrlSignature)?;
         verify_signature(&certificate.public_key, outer.signed, &signature).map_err(|_| Error::CrlSignature)?;
 
-        let number = check_extensions(list.crl_extensions.unwrap_or_default())?;
+        let number = check_extensions(list.extensions)?;
         let next_update = list.next_update.ok_or(Error::CrlNextUpdateMissing)?;
         let [from, until] = [list.this_update, next_update].map(time::of_x509);
-        let mut revoked = list
-            .revoked_certificates
-            .unwrap_or_default()
-            .into_iter()
-            .map(revoked_serial)
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut revoked = list.revoked.into_iter().map(revoked_serial).collect::<Result<Vec<_>, _>>()?;
         revoked.sort_unstable();
         revoked.dedup();
         if issuer == CrlIssuer::Root && revoked.binary_search(&certificate.serial).is_ok() {
@@ -114,14 +97,15 @@ fn find_issuer<'a>(list: &TbsCertList, chain: &'a Chain) -> Result<(CrlIssuer, &
     Ok((issuer, authority))
 }
 
-/// Refuses lists that do not list everything of their issuer; returns the list's number.
-fn check_extensions(extensions: Vec<Extension>) -> Result<u64, Error> {
+/// Refuses lists that do not list everything of their issuer, critical or not; returns the list's number, which every list
+/// must have (RFC 5280 §5.2.3): without it nobody could tell an older list from a newer.
+fn check_extensions(extensions: Extensions) -> Result<u64, Error> {
     let mut number = None;
     for extension in extensions {
         match extension.extn_id {
-            BaseCrlNumber::OID | IssuingDistributionPoint::OID => return Err(Error::CrlExtension),
-            CrlNumber::OID if number.is_some() => return Err(Error::CrlExtensionMalformed),
-            CrlNumber::OID => {
+            extension::DELTA_CRL_INDICATOR | extension::ISSUING_DISTRIBUTION_POINT => return Err(Error::CrlExtension),
+            extension::CRL_NUMBER if number.is_some() => return Err(Error::CrlExtensionMalformed),
+            extension::CRL_NUMBER => {
                 let read =
                     UintRef::from_der(extension.extn_value.as_bytes()).map_err(|_| Error::CrlExtensionMalformed)?;
                 number = Some(to_u64(read.as_bytes()).ok_or(Error::CrlExtensionMalformed)?);
@@ -130,7 +114,7 @@ fn check_extensions(extensions: Vec<Extension>) -> Result<u64, Error> {
             _ => {}
         }
     }
-    Ok(number.unwrap_or_default())
+    number.ok_or(Error::CrlExtensionMalformed)
 }
 
 fn to_u64(big_endian: &[u8]) -> Option<u64> {
@@ -145,12 +129,11 @@ fn revoked_serial(entry: RevokedCert) -> Result<Serial, Error> {
     let serial = Serial::read(&entry.serial_number).ok_or(Error::CrlSerial)?;
     // The critical extension that exists names another issuer, and with it another certificate.
     let unknown = |extension: &Extension| {
-        extension.extn_id == CERTIFICATE_ISSUER || (extension.critical && extension.extn_id != CrlReason::OID)
+        extension.extn_id == extension::CERTIFICATE_ISSUER
+            || (extension.critical && extension.extn_id != extension::REASON_CODE)
     };
     match entry.crl_entry_extensions.unwrap_or_default().iter().any(unknown) {
         true => Err(Error::CrlExtension),
         false => Ok(serial),
     }
 }
-
-const CERTIFICATE_ISSUER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.29");

@@ -39,6 +39,7 @@ pub mod signature;
 mod tcb_info;
 mod time;
 mod verify;
+mod x509;
 
 pub use cloister_claims::*;
 pub use roots::Roots;
@@ -46,6 +47,12 @@ pub use signature::verify_signature;
 pub use verify::{Subject, subject, validity_window, verify, verify_quote};
 
 use collateral::{QeIdentity, RevocationList, TcbInfo};
+
+/// Bytes of a quote without the zeros that may follow it (see [`quote`]): as many as are worth storing. They verify like the
+/// whole. `None` if it does not parse. Nothing is verified.
+pub fn quote_length(quote: &[u8]) -> Option<usize> {
+    quote::Quote::parse(quote).ok().map(|quote| quote.length)
+}
 
 /// Checks TCB info: its signer's chain, its signature, its form, and that all of them are valid at `at` (Unix milliseconds).
 pub fn verify_tcb_info(signed: &Signed, roots: &Roots, at: u64) -> Result<TcbInfo, Error> {

@@ -69,13 +69,10 @@ pub(crate) fn qe_level<'a>(identity: &'a QeIdentity, report: &EnclaveReport) -> 
         return Err(Error::QeAttributes);
     }
     let level = isv_level(&identity.levels, report.isv_svn).ok_or(Error::QeSecurityVersion)?;
+    // The others are defined for platforms only: readers of a quoting enclave's level take them for out of date or for nothing.
     match level.status {
-        TcbStatus::UpToDate
-        | TcbStatus::ConfigurationNeeded
-        | TcbStatus::OutOfDate
-        | TcbStatus::OutOfDateConfigurationNeeded
-        | TcbStatus::Revoked => Ok(level),
-        TcbStatus::SwHardeningNeeded | TcbStatus::ConfigurationAndSwHardeningNeeded => Err(Error::QeStatus),
+        TcbStatus::UpToDate | TcbStatus::OutOfDate | TcbStatus::Revoked => Ok(level),
+        _ => Err(Error::QeStatus),
     }
 }
 
@@ -134,8 +131,8 @@ fn isv_level(levels: &[IsvLevel], isv_svn: u16) -> Option<&IsvLevel> {
     levels.iter().find(|level| isv_svn >= level.isv_svn)
 }
 
-/// The status of a platform together with that of its TDX module or quoting enclave, of which only being out of date or
-/// revoked matters.
+/// The status of a platform together with that of its TDX module or quoting enclave, which is up to date, out of date or
+/// revoked.
 fn converge(platform: TcbStatus, component: TcbStatus) -> TcbStatus {
     use TcbStatus::*;
     match (component, platform) {

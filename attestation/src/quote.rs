@@ -33,6 +33,8 @@ const CERTIFICATION_QE_REPORT: u16 = 6;
 /// A parsed quote.
 #[derive(Clone, Debug)]
 pub struct Quote<'a> {
+    /// Bytes of the quote itself, without the zeros that may follow it.
+    pub length: usize,
     /// Header and report: what the attestation key signs.
     pub signed: &'a [u8],
     /// Who is attested.
@@ -125,6 +127,7 @@ impl<'a> Quote<'a> {
         };
         let signed = quote.get(..quote.len().saturating_sub(reader.0.len())).ok_or(Error::QuoteTruncated)?;
         let mut signature_data = Reader(reader.sized_u32()?);
+        let length = quote.len().saturating_sub(reader.0.len());
         if reader.0.iter().any(|byte| *byte != 0) {
             return Err(Error::TrailingBytes);
         }
@@ -139,6 +142,7 @@ impl<'a> Quote<'a> {
         let qe_authentication = signature_data.sized_u16()?.try_into().map_err(|_| Error::QeAuthenticationData)?;
         let pck_chain = signature_data.certification(CERTIFICATION_PCK_CHAIN)?;
         Ok(Self {
+            length,
             signed,
             report,
             signature,

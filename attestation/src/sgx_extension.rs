@@ -11,7 +11,7 @@ use der::{
     asn1::{AnyRef, OctetStringRef},
 };
 
-use crate::certificate::SGX_EXTENSION;
+use crate::x509::extension;
 
 /// What the extension says.
 pub(crate) struct Platform {
@@ -38,7 +38,7 @@ pub enum SgxType {
 impl Platform {
     /// Reads the extension's contents. Items that are not known are left alone: later profiles add some.
     pub(crate) fn read(contents: &[u8]) -> Result<Self, Error> {
-        let items = Items::read(AnyRef::from_der(contents).map_err(|_| MALFORMED)?, &SGX_EXTENSION)?;
+        let items = Items::read(AnyRef::from_der(contents).map_err(|_| MALFORMED)?, &extension::SGX)?;
         let tcb = Items::read(items.get(2)?, &TCB)?;
         let mut tcb_components = [0; 16];
         for (component, number) in tcb_components.iter_mut().zip(1..) {

@@ -91,7 +91,7 @@ errors! {
     55 CrlIssuer "a revocation list is issued by nobody of its chain",
     56 CrlSignature "a revocation list is not signed by its issuer",
     57 CrlExtension "a revocation list is partial, indirect or has a critical extension that is not understood",
-    58 CrlExtensionMalformed "a revocation list's extension is malformed",
+    58 CrlExtensionMalformed "a revocation list has no number or a malformed extension",
     59 CrlNextUpdateMissing "a revocation list has no next update",
     60 CrlPeriod "a revocation list's validity ends before it begins",
     61 CrlNotYetValid "a revocation list is not valid yet",

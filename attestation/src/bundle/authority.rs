@@ -1,20 +1,30 @@
 //! Certificates and revocation lists of files, ordered by who issued whom.
 
-use alloc::{
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{string::String, vec::Vec};
 
-use der::{Decode, Encode};
 use pem_rfc7468::LineEnding;
-use x509_cert::{Certificate, crl::CertificateList, name::Name};
 
 use super::BundleError;
-use crate::{collateral::CrlIssuer, signature::verify_signature};
+use crate::{
+    collateral::CrlIssuer,
+    signature::verify_signature,
+    x509::{SignedDer, TbsCertList, TbsCertificate, common_name},
+};
 
 /// Certificates of authorities and signers. Nothing is verified but that names fit.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Authorities(Vec<Certificate>);
+pub(super) struct Authorities(Vec<Authority>);
+
+/// A certificate, and what of it orders certificates.
+#[derive(Clone, Debug)]
+struct Authority {
+    der: Vec<u8>,
+    subject: Vec<u8>,
+    common_name: String,
+    issuer: Vec<u8>,
+    /// As encoded: a point in one of several forms.
+    key: Vec<u8>,
+}
 
 /// Whose revocation list something is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,13 +58,12 @@ impl Authorities {
 
     /// Takes a certificate. `false` if it is none.
     pub fn add_der(&mut self, der: &[u8]) -> bool {
-        let certificate = Certificate::from_der(der);
-        certificate.map(|certificate| self.0.push(certificate)).is_ok()
+        Authority::read(der).map(|authority| self.0.push(authority)).is_ok()
     }
 
     /// Whose list this is, by its issuer's common name; `None` if it is no list of Intel's hierarchy.
     pub fn kind_of(&self, crl: &[u8]) -> Option<CrlKind> {
-        let issuer = CertificateList::from_der(crl).ok()?.tbs_cert_list.issuer.to_string();
+        let issuer = common_name(issuer_of_crl(crl)?).ok()??;
         [
             ("Root CA", CrlKind::Root),
             ("Processor CA", CrlKind::Pck(CrlIssuer::Processor)),
@@ -66,24 +75,40 @@ impl Authorities {
 
     /// PEM of whoever signs TCB infos and QE identities, and of the root.
     pub fn chain_of_tcb_signer(&self) -> Option<Vec<u8>> {
-        let signer = self.0.iter().find(|certificate| subject(certificate).to_string().contains("TCB Signing"))?;
-        self.chain(signer)
+        self.chain(self.0.iter().find(|authority| authority.common_name.contains("TCB Signing"))?)
     }
 
     /// PEM of a list's issuer and of the root.
     pub fn chain_of_crl(&self, crl: &[u8]) -> Option<Vec<u8>> {
-        let issuer = CertificateList::from_der(crl).ok()?.tbs_cert_list.issuer;
-        self.chain(self.0.iter().find(|certificate| *subject(certificate) == issuer)?)
+        let issuer = issuer_of_crl(crl)?;
+        self.chain(self.0.iter().find(|authority| authority.subject == issuer)?)
     }
 
-    fn chain(&self, leaf: &Certificate) -> Option<Vec<u8>> {
-        let root = self.0.iter().find(|root| subject(root) == issuer(leaf) && subject(root) == issuer(root))?;
+    fn chain(&self, leaf: &Authority) -> Option<Vec<u8>> {
+        let root = self.0.iter().find(|root| root.subject == leaf.issuer && root.subject == root.issuer)?;
         let mut pem = String::new();
-        for certificate in [leaf, root] {
-            pem.push_str(&pem_rfc7468::encode_string("CERTIFICATE", LineEnding::LF, &certificate.to_der().ok()?).ok()?);
+        for authority in [leaf, root] {
+            pem.push_str(&pem_rfc7468::encode_string("CERTIFICATE", LineEnding::LF, &authority.der).ok()?);
         }
         Some(pem.into_bytes())
     }
+}
+
+impl Authority {
+    fn read(der: &[u8]) -> der::Result<Self> {
+        let certificate = TbsCertificate::read(SignedDer::read(der)?.signed)?;
+        Ok(Self {
+            der: der.into(),
+            subject: certificate.subject.into(),
+            common_name: common_name(certificate.subject)?.unwrap_or_default().into(),
+            issuer: certificate.issuer.into(),
+            key: certificate.public_key.subject_public_key.raw_bytes().into(),
+        })
+    }
+}
+
+fn issuer_of_crl(crl: &[u8]) -> Option<&[u8]> {
+    Some(TbsCertList::read(SignedDer::read(crl).ok()?.signed).ok()?.issuer)
 }
 
 /// Whether the first certificate of a PEM chain signed `message`: only to find out to which document a signature belongs.
@@ -93,23 +118,12 @@ pub(super) fn signs(chain: &[u8], message: &[u8], signature: &[u8; 64]) -> bool 
         return false;
     };
     let _ = authorities.add_pem(pem);
-    authorities.0.first().is_some_and(|certificate| {
-        let key = &certificate.tbs_certificate.subject_public_key_info.subject_public_key;
-        match key.raw_bytes() {
-            [0x04, point @ ..] => {
-                <&[u8; 64]>::try_from(point).is_ok_and(|key| verify_signature(key, message, signature).is_ok())
-            }
-            _ => false,
+    authorities.0.first().is_some_and(|authority| match authority.key.as_slice() {
+        [0x04, point @ ..] => {
+            <&[u8; 64]>::try_from(point).is_ok_and(|key| verify_signature(key, message, signature).is_ok())
         }
+        _ => false,
     })
-}
-
-fn subject(certificate: &Certificate) -> &Name {
-    &certificate.tbs_certificate.subject
-}
-
-fn issuer(certificate: &Certificate) -> &Name {
-    &certificate.tbs_certificate.issuer
 }
 
 const BEGIN: &str = "-----BEGIN ";

@@ -56,6 +56,11 @@ impl Crl {
         Extension { oid: rfc5280::ID_CE_CRL_NUMBER, critical: false, value: der::unsigned(number) }
     }
 
+    /// Without extensions of this kind.
+    pub fn remove_extension(&mut self, oid: Oid) {
+        self.extensions.retain(|extension| extension.oid != oid);
+    }
+
     /// The signed part.
     pub fn tbs(&self) -> Vec<u8> {
         if let Some(raw) = &self.raw {

@@ -10,7 +10,10 @@ use const_oid::{
     db::{rfc5280, rfc5912},
 };
 
-use crate::trial::{BOTH, Trial, accepted, stranger};
+use crate::{
+    cost::{ISSUER, SUBJECT, edit_pck, edited},
+    trial::{BOTH, Trial, accepted, stranger},
+};
 
 refusals! {
     pck_chain_that_is_not_pem: ChainMalformed, BOTH, |t| t.scenario.quote.certification_data = Some(b"certificate".to_vec());
@@ -30,6 +33,21 @@ refusals! {
         let mut chain = t.scenario.rightful_pck_chain();
         chain[0].push(0);
         t.scenario.pck_chain = Some(chain);
+    };
+    subject_that_is_no_name: ChainMalformed, BOTH, |t| {
+        edit_pck(t, SUBJECT, der::sequence(&[der::sequence(&[der::sequence(&[])])]));
+    };
+    subject_with_bytes_after_a_part: ChainMalformed, BOTH, |t| {
+        let part = der::sequence(&[der::oid(rfc5280::ID_CE_KEY_USAGE), der::utf8("a"), der::utf8("b")]);
+        edit_pck(t, SUBJECT, der::sequence(&[der::set(&[part])]));
+    };
+    certificate_with_unique_identifiers: ChainMalformed, BOTH, |t| {
+        let tbs = t.scenario.pck_certificate().tbs();
+        pck(t).raw = Some(edited(&tbs, |elements| elements.insert(7, der::element(0x81, &[0, 1]))));
+    };
+    certificate_with_an_unknown_field_before_its_extensions: ChainMalformed, BOTH, |t| {
+        let tbs = t.scenario.pck_certificate().tbs();
+        pck(t).raw = Some(edited(&tbs, |elements| elements.insert(7, der::explicit(0, &der::unsigned(2)))));
     };
     empty_pck_chain: ChainLength, BOTH, |t| t.scenario.pck_chain = Some(vec![]);
     pck_chain_without_root: ChainLength, BOTH, |t| {
@@ -102,6 +120,13 @@ refusals! {
     key_of_another_curve: CertificateKey, BOTH, |t| pck(t).curve = rfc5912::SECP_384_R_1;
     key_of_another_algorithm: CertificateKey, BOTH, |t| pck(t).key_algorithm = rfc5912::ID_EC_DH;
     pck_certificate_naming_another_issuer: CertificateIssuer, BOTH, |t| pck(t).issuer = Name::of("Intel SGX PCK Other CA");
+    // Readers that order a name's parts, or compare text, would take it for the same name.
+    pck_certificate_naming_its_issuer_in_another_encoding: CertificateIssuer, BOTH, |t| {
+        let issuer = pck(t).issuer.clone();
+        let part = |(oid, text): &(_, String)| der::set(&[der::sequence(&[der::oid(*oid), der::utf8(text)])]);
+        edit_pck(t, ISSUER, der::sequence(&issuer.0.iter().map(part).collect::<Vec<_>>()));
+    };
+    pck_certificate_naming_its_issuer_in_another_order: CertificateIssuer, BOTH, |t| pck(t).issuer.0.reverse();
     pck_issuer_naming_another_root: CertificateIssuer, BOTH, |t| ca(t).issuer = Name::of("Another Root CA");
     tcb_signer_naming_another_root: CertificateIssuer, BOTH, |t| {
         t.scenario.authority.tcb_signing.certificate.issuer = Name::of("Another Root CA");
@@ -130,6 +155,16 @@ refusals! {
     };
     key_usage_malformed: ExtensionMalformed, BOTH, |t| {
         pck(t).extension_mut(rfc5280::ID_CE_KEY_USAGE).expect("there").value = vec![0x30, 0];
+    };
+    key_usage_beyond_its_end: ExtensionMalformed, BOTH, |t| {
+        ca(t).extension_mut(rfc5280::ID_CE_KEY_USAGE).expect("there").value = der::bits(1, &[0b0000_0111]);
+    };
+    distribution_points_malformed: ExtensionMalformed, BOTH, |t| {
+        pck(t).extension_mut(rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS).expect("there").value = der::set(&[]);
+    };
+    distribution_points_followed_by_a_byte: ExtensionMalformed, BOTH, |t| {
+        let signer = &mut t.scenario.authority.tcb_signing.certificate;
+        signer.extension_mut(rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS).expect("there").value.push(0);
     };
     critical_extension_unknown: ExtensionUnknown, BOTH, |t| pck(t).extensions.push(unknown(true));
     critical_extension_unknown_in_the_tcb_signer: ExtensionUnknown, BOTH, |t| {
@@ -165,6 +200,10 @@ refusals! {
     tcb_signer_that_must_not_sign: KeyUsage, BOTH, |t| {
         let signer = &mut t.scenario.authority.tcb_signing.certificate;
         *signer.extension_mut(rfc5280::ID_CE_KEY_USAGE).expect("there") = Extension::key_usage(Role::Authority(0));
+    };
+    pck_certificate_with_two_common_names: PckSubject, BOTH, |t| {
+        let name = pck(t).subject.0[0].clone();
+        pck(t).subject.0.push(name);
     };
     pck_certificate_of_something_else: PckSubject, BOTH, |t| pck(t).subject = Name::of("Intel SGX Attestation Report Signing");
     tcb_signer_as_pck_certificate: PckSubject, BOTH, |t| pck(t).subject = Name::of("Intel SGX TCB Signing");

@@ -3,7 +3,7 @@
 use cloister_attestation::{
     Advisory, Crl, Error, Policy, Refusal, Roots, Stance, TcbStatus, TeeKind, Verification, collateral::RootOfTrust,
 };
-use cloister_synthetic_evidence::{AT, Authority, PckTcb, Scenario, TcbLevel, Tee};
+use cloister_synthetic_evidence::{AT, Authority, Body, PckTcb, Scenario, TcbLevel, Tee};
 
 use crate::trial::{BOTH, SGX, TDX, Trial, accepted, refused, stranger};
 
@@ -73,6 +73,67 @@ fn revoked_is_never_accepted() {
     }
 }
 
+/// The other half of the same bug: what returned early checked nothing more. Here whatever is revoked, a forgery is named for
+/// what it is, and so is every check that comes later than the one that finds the revoked level.
+#[test]
+fn revoked_hides_no_forgery() {
+    let revocations: [(&[Tee], fn(&mut Trial)); 3] = [
+        (BOTH, |t| t.scenario.tcb_info.tcb_levels.iter_mut().for_each(|level| level.tcb_status = "Revoked".into())),
+        (BOTH, |t| t.scenario.qe_identity.tcb_levels[0].tcb_status = "Revoked".into()),
+        (TDX, |t| {
+            let identities = t.scenario.tcb_info.tdx_module_identities.as_mut().expect("TDX");
+            identities[0].tcb_levels[0].tcb_status = "Revoked".into();
+        }),
+    ];
+    let forgeries: [(&[Tee], Error, fn(&mut Trial)); 20] = [
+        (BOTH, Error::CertificateSignature, |t| t.scenario.pck.certificate.signed_by = Some(stranger().root.key)),
+        (BOTH, Error::CertificateSignature, |t| {
+            let ca = t.scenario.authority.pck_ca_mut(t.scenario.issuer);
+            ca.certificate.signed_by = Some(stranger().root.key);
+        }),
+        (BOTH, Error::RootUnknown, |t| {
+            let mut chain = t.scenario.rightful_pck_chain();
+            chain[2] = stranger().root_der();
+            t.scenario.pck_chain = Some(chain);
+        }),
+        (BOTH, Error::DocumentSignature, |t| t.scenario.tcb_info.signed_by = Some(stranger().tcb_signing.key)),
+        (BOTH, Error::DocumentSignature, |t| t.scenario.qe_identity.signed_by = Some(stranger().tcb_signing.key)),
+        (BOTH, Error::CrlSignature, |t| {
+            t.scenario.pck_crl.as_mut().expect("there").signed_by = Some(stranger().root.key);
+        }),
+        (BOTH, Error::PckRevoked, |t| {
+            let serial = t.scenario.pck.certificate.serial.clone();
+            t.scenario.pck_crl.as_mut().expect("there").revoked.push(serial);
+        }),
+        (BOTH, Error::QeReportSignature, |t| t.scenario.quote.qe_report_signed_by = Some(stranger().root.key)),
+        (BOTH, Error::QeReportData, |t| t.scenario.quote.qe_report_data = Some([0; 64])),
+        (BOTH, Error::QuoteSignature, |t| t.scenario.quote.signed_by = Some(stranger().root.key)),
+        (BOTH, Error::QuoteSignature, |t| {
+            let regions = t.scenario.quote_with_regions().1;
+            t.after(move |quote, _| quote[regions.body.end - 64] ^= 1);
+        }),
+        (BOTH, Error::QeMrSigner, |t| t.scenario.quote.qe_report.mr_signer[0] ^= 1),
+        (BOTH, Error::QeDebug, |t| t.scenario.quote.qe_report.attributes[0] |= 2),
+        (BOTH, Error::TcbLevelMissing, |t| tcb(t).pce_svn = Some(9)),
+        (TDX, Error::TdAttributesReserved, |t| t.scenario.td_report_mut().expect("TDX").td_attributes[0] |= 2),
+        (TDX, Error::TdMigratable, |t| t.scenario.td_report_mut().expect("TDX").td_attributes[3] |= 0x20),
+        (TDX, Error::TdSeptVe, |t| t.scenario.td_report_mut().expect("TDX").td_attributes[3] = 0),
+        (TDX, Error::TdxModuleUnknown, |t| t.scenario.td_report_mut().expect("TDX").tee_tcb_svn[1] = 2),
+        (TDX, Error::TdxModuleSigner, |t| t.scenario.td_report_mut().expect("TDX").mr_signer_seam[0] = 1),
+        (TDX, Error::TdxModuleAttributes, |t| t.scenario.td_report_mut().expect("TDX").seam_attributes[0] = 1),
+    ];
+    for (revocation, (kinds, revoke)) in revocations.into_iter().enumerate() {
+        for (tees, error, forge) in forgeries {
+            for tee in tees.iter().filter(|tee| kinds.contains(tee)) {
+                let mut trial = Trial::good(*tee);
+                revoke(&mut trial);
+                forge(&mut trial);
+                assert_eq!(trial.verify().err(), Some(error), "{tee:?}, revocation {revocation}");
+            }
+        }
+    }
+}
+
 /// Comparing pairwise up to the shorter list ignored components (dcap-qvl PR 164).
 #[test]
 fn short_and_long_component_lists_are_refused() {
@@ -106,7 +167,27 @@ fn service_td_is_a_matter_of_policy() {
     let willing = Policy { service_td: Stance::Allowed, ..Policy::default() };
     assert_eq!(willing.appraise(bound, AT), Ok(()));
 
-    refused(TDX, Error::QuoteVersion, |t| t.scenario.quote.header.version = 5);
+    // With the report of 1.5, none is accepted, whether it names a service domain or not: neither in its own format ...
+    for mr_service_td in [[0; 48], [0x5d; 48]] {
+        let mut trial = Trial::good(Tee::Tdx);
+        let report = td_report_1_5(&trial, &[0; 16], &mr_service_td);
+        trial.scenario.quote.header.version = 5;
+        let kind_and_size = [&3u16.to_le_bytes()[..], &(report.len() as u32).to_le_bytes()].concat();
+        trial.scenario.quote.body = Body::Raw([kind_and_size, report].concat());
+        assert_eq!(trial.verify().err(), Some(Error::QuoteVersion));
+
+        // ... nor in that of the shorter report, which it would follow with lengths of its own.
+        for (tee_tcb_svn_2, error) in [([0; 16], Error::TrailingBytes), ([5; 16], Error::QuoteTruncated)] {
+            let mut trial = Trial::good(Tee::Tdx);
+            trial.scenario.quote.body = Body::Raw(td_report_1_5(&trial, &tee_tcb_svn_2, &mr_service_td));
+            assert_eq!(trial.verify().err(), Some(error));
+        }
+    }
+}
+
+/// TEE_TCB_SVN_2 and MRSERVICETD behind a report of TDX 1.0.
+fn td_report_1_5(trial: &Trial, tee_tcb_svn_2: &[u8; 16], mr_service_td: &[u8; 48]) -> Vec<u8> {
+    [&trial.scenario.quote.body.encode()[..], tee_tcb_svn_2, mr_service_td].concat()
 }
 
 /// Enclaves whose memory the operator can read were accepted (many).

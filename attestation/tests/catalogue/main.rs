@@ -6,6 +6,7 @@
 mod trial;
 
 mod certificates;
+mod cost;
 mod coverage;
 mod documents;
 mod known_bugs;

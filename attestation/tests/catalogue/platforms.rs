@@ -20,6 +20,12 @@ refusals! {
     quoting_enclave_whose_software_needs_hardening: QeStatus, BOTH, |t| {
         t.scenario.qe_identity.tcb_levels[0].tcb_status = "SWHardeningNeeded".into();
     };
+    quoting_enclave_that_needs_configuration: QeStatus, BOTH, |t| {
+        t.scenario.qe_identity.tcb_levels[0].tcb_status = "ConfigurationNeeded".into();
+    };
+    quoting_enclave_that_is_old_and_needs_configuration: QeStatus, BOTH, |t| {
+        t.scenario.qe_identity.tcb_levels[0].tcb_status = "OutOfDateConfigurationNeeded".into();
+    };
     quoting_enclave_whose_configuration_and_software_need_hardening: QeStatus, BOTH, |t| {
         t.scenario.qe_identity.tcb_levels[0].tcb_status = "ConfigurationAndSWHardeningNeeded".into();
     };

@@ -1,10 +1,6 @@
 //! Quotes: form, signatures, and that the collateral is theirs.
 
-use cloister_attestation::{
-    Error, Evidence, Roots,
-    collateral::{RootOfTrust, VerifiedCollateral},
-    verify, verify_crl, verify_qe_identity, verify_quote, verify_tcb_info,
-};
+use cloister_attestation::{Error, Evidence, Roots, collateral::RootOfTrust, quote_length, verify};
 use cloister_synthetic_evidence::{AT, Authority, Body, Platform, Scenario, Tee, pem};
 
 use crate::trial::{BOTH, SGX, Trial, accepted, authority, stranger};
@@ -132,8 +128,27 @@ fn trailing_zeros_change_nothing() {
         let plain = Trial::good(*tee).verify();
         let mut padded = Trial::good(*tee);
         padded.scenario.quote.trailing = vec![0; 100];
+        let (quote, collateral) = padded.scenario.build();
         assert_eq!(padded.verify(), plain);
+
+        let length = quote_length(&quote).expect("a quote");
+        assert_eq!(length + 100, quote.len());
+        assert_eq!(quote_length(&quote[..length]), Some(length));
+        let trimmed = Evidence::Dcap(quote[..length].to_vec());
+        assert_eq!(verify(&trimmed, &collateral, &roots(&authority()), AT), plain);
     }
+}
+
+#[test]
+fn what_is_no_quote_has_no_length() {
+    let (quote, _) = Trial::good(Tee::Sgx).scenario.build();
+    assert_eq!(quote_length(&[]), None);
+    assert_eq!(quote_length(&quote[..quote.len() - 1]), None);
+    assert_eq!(quote_length(&[&quote[..], &[1]].concat()), None);
+    assert_eq!(quote_length(&[&[5, 0], &quote[2..]].concat()), None);
+    let zeros = vec![0; Evidence::MAX_BYTES - quote.len()];
+    assert_eq!(quote_length(&[&quote[..], &zeros].concat()), Some(quote.len()));
+    assert_eq!(quote_length(&[&quote[..], &zeros, &[0]].concat()), None);
 }
 
 /// Header fields that only Intel's own software reads, reserved bytes, and CPUSVN of the reports: signed, not judged.
@@ -165,26 +180,6 @@ fn a_body_of_another_length_is_refused() {
             assert!(trial.verify().is_err());
         }
     }
-}
-
-/// Verifies a trial's quote with collateral that is verified first and then exchanged.
-pub fn verify_with(trial: &Trial, exchange: impl FnOnce(&mut VerifiedCollateral)) -> Option<Error> {
-    let (quote, raw) = trial.scenario.build();
-    let roots = roots(&trial.scenario.authority);
-    let tcb_info = verify_tcb_info(&raw.tcb_info, &roots, trial.at).expect("good");
-    let qe_identity = verify_qe_identity(&raw.qe_identity, &roots, trial.at).expect("good");
-    let list = raw.pck_crl.expect("there");
-    let root_crl = verify_crl(&raw.root_crl.expect("there"), &list.issuer_chain, &roots, trial.at).expect("good");
-    let pck_crl = verify_crl(&list.crl, &list.issuer_chain, &roots, trial.at).expect("good");
-    let mut collateral = VerifiedCollateral {
-        tcb_info: &tcb_info,
-        qe_identity: &qe_identity,
-        root_crl: Some(&root_crl),
-        pck_crl: Some(&pck_crl),
-    };
-    assert_eq!(verify_quote(&quote, collateral, &roots, trial.at).err(), None);
-    exchange(&mut collateral);
-    verify_quote(&quote, collateral, &roots, trial.at).err()
 }
 
 /// An authority's root in Intel's place.

@@ -1,7 +1,7 @@
 //! Revocation lists: form, signature, and what they revoke.
 
-use cloister_attestation::{Collateral, Error, verify_crl};
-use cloister_synthetic_evidence::{AT, Authority, Certified, Crl, Extension, Name, PckIssuer, Tee, der, pem};
+use cloister_attestation::{Collateral, verify_crl};
+use cloister_synthetic_evidence::{AT, Authority, Certified, Crl, Extension, Name, PckIssuer, der, pem};
 use const_oid::{
     ObjectIdentifier,
     db::{rfc5280, rfc5912},
@@ -50,19 +50,25 @@ refusals! {
             crl[at] ^= 1;
         });
     };
-    delta_crl: CrlExtension, BOTH, |t| crl(t).extensions.push(Extension {
-        oid: rfc5280::ID_CE_DELTA_CRL_INDICATOR,
-        critical: true,
-        value: der::unsigned(1),
-    });
-    crl_of_part_of_the_certificates: CrlExtension, BOTH, |t| crl(t).extensions.push(Extension {
+    delta_crl: CrlExtension, BOTH, |t| crl(t).extensions.push(delta_indicator(true));
+    delta_crl_that_says_so_in_passing: CrlExtension, BOTH, |t| crl(t).extensions.push(delta_indicator(false));
+    delta_root_crl: CrlExtension, BOTH, |t| root_crl(t).extensions.push(delta_indicator(false));
+    crl_of_part_of_the_certificates: CrlExtension, BOTH, |t| crl(t).extensions.push(distribution_point(true));
+    crl_of_part_of_the_certificates_that_says_so_in_passing: CrlExtension, BOTH, |t| {
+        crl(t).extensions.push(distribution_point(false));
+    };
+    root_crl_of_part_of_the_certificates: CrlExtension, BOTH, |t| root_crl(t).extensions.push(distribution_point(false));
+    crl_for_one_distribution_point: CrlExtension, BOTH, |t| crl(t).extensions.push(Extension {
         oid: rfc5280::ID_CE_ISSUING_DISTRIBUTION_POINT,
-        critical: true,
-        value: der::sequence(&[der::element(0x82, &[0xff])]),
+        critical: false,
+        value: der::sequence(&[der::explicit(0, &der::explicit(0, &der::element(0x86, b"https://example.invalid")))]),
     });
     crl_with_an_unknown_critical_extension: CrlExtension, BOTH, |t| crl(t).extensions.push(unknown(true));
     crl_number_malformed: CrlExtensionMalformed, BOTH, |t| crl(t).extensions[0].value = vec![5, 0];
     crl_number_negative: CrlExtensionMalformed, BOTH, |t| crl(t).extensions[0].value = der::integer(&[0xff]);
+    crl_number_missing: CrlExtensionMalformed, BOTH, |t| crl(t).remove_extension(rfc5280::ID_CE_CRL_NUMBER);
+    crl_without_extensions: CrlExtensionMalformed, BOTH, |t| root_crl(t).extensions.clear();
+    crl_number_twice: CrlExtensionMalformed, BOTH, |t| crl(t).extensions.push(Crl::number(1));
     crl_without_next_update: CrlNextUpdateMissing, BOTH, |t| crl(t).next_update = None;
     crl_that_ends_before_it_begins: CrlPeriod, BOTH, |t| {
         crl(t).this_update = t.at;
@@ -114,14 +120,11 @@ refusals! {
     root_crl_as_pck_crl: PckCrlIssuer, BOTH, |t| t.after(|_, collateral| {
         collateral.pck_crl.as_mut().expect("there").crl = collateral.root_crl.clone().expect("there");
     });
-}
-
-/// Only [`cloister_attestation::verify_quote`] can be given a list that is not the root's in the root's place.
-#[test]
-fn pck_crl_as_root_crl() {
-    let trial = Trial::good(Tee::Sgx);
-    let error = crate::quotes::verify_with(&trial, |collateral| collateral.root_crl = collateral.pck_crl);
-    assert_eq!(error, Some(Error::RootCrlIssuer));
+    // From raw collateral, a list in the root's place is the root's or nobody's.
+    pck_crl_as_root_crl: RootCrlIssuer, BOTH, |t| t.exchange = Some(|collateral| collateral.root_crl = collateral.pck_crl);
+    lists_exchanged: RootCrlIssuer, BOTH, |t| t.exchange = Some(|collateral| {
+        std::mem::swap(&mut collateral.root_crl, &mut collateral.pck_crl);
+    });
 }
 
 /// A certificate that may not sign lists does not become an issuer by being in the chain.
@@ -172,9 +175,24 @@ fn crl(trial: &mut Trial) -> &mut Crl {
     trial.scenario.pck_crl.as_mut().expect("there")
 }
 
+fn root_crl(trial: &mut Trial) -> &mut Crl {
+    trial.scenario.root_crl.as_mut().expect("there")
+}
+
 /// Puts a serial number on the root's list.
 fn revoke(trial: &mut Trial, serial: Vec<u8>) {
-    trial.scenario.root_crl.as_mut().expect("there").revoked.push(serial);
+    root_crl(trial).revoked.push(serial);
+}
+
+/// Only what changed since the list of that number.
+fn delta_indicator(critical: bool) -> Extension {
+    Extension { oid: rfc5280::ID_CE_DELTA_CRL_INDICATOR, critical, value: der::unsigned(1) }
+}
+
+/// Authorities' certificates only.
+fn distribution_point(critical: bool) -> Extension {
+    let value = der::sequence(&[der::element(0x82, &[0xff])]);
+    Extension { oid: rfc5280::ID_CE_ISSUING_DISTRIBUTION_POINT, critical, value }
 }
 
 /// Another certificate over the same key.

@@ -1,6 +1,10 @@
 //! One verification: a scenario in which everything is right until a test changes one thing.
 
-use cloister_attestation::{Error, Evidence, Roots, Verification, collateral::RootOfTrust, verify};
+use cloister_attestation::{
+    Error, Evidence, Roots, Verification,
+    collateral::{RootOfTrust, VerifiedCollateral},
+    verify, verify_crl, verify_qe_identity, verify_quote, verify_tcb_info,
+};
 use cloister_claims::Collateral;
 use cloister_synthetic_evidence::{AT, Authority, Scenario, Tee};
 
@@ -14,6 +18,8 @@ pub struct Trial {
     pub at: u64,
     /// In place of the scenario's own root.
     pub roots: Option<Roots>,
+    /// Has the collateral verified first, each part by itself, and then changes which part goes where.
+    pub exchange: Option<fn(&mut VerifiedCollateral)>,
     after: Vec<Tamper>,
 }
 
@@ -33,7 +39,7 @@ impl Trial {
             Tee::Sgx => Scenario::sgx(&authority()),
             Tee::Tdx => Scenario::tdx(&authority()),
         };
-        Self { tee, scenario, at: AT, roots: None, after: vec![] }
+        Self { tee, scenario, at: AT, roots: None, exchange: None, after: vec![] }
     }
 
     /// Changes what has been signed.
@@ -65,8 +71,33 @@ impl Trial {
             Some(roots) => roots,
             None => Roots::new(&[(RootOfTrust::Intel, &self.scenario.authority.root_der())])?,
         };
-        verify(&Evidence::Dcap(quote), &collateral, &roots, self.at)
+        match self.exchange {
+            Some(exchange) => verify_exchanged(&quote, &collateral, &roots, self.at, exchange),
+            None => verify(&Evidence::Dcap(quote), &collateral, &roots, self.at),
+        }
     }
+}
+
+fn verify_exchanged(
+    quote: &[u8],
+    raw: &Collateral,
+    roots: &Roots,
+    at: u64,
+    exchange: fn(&mut VerifiedCollateral),
+) -> Result<Verification, Error> {
+    let tcb_info = verify_tcb_info(&raw.tcb_info, roots, at)?;
+    let qe_identity = verify_qe_identity(&raw.qe_identity, roots, at)?;
+    let list = raw.pck_crl.as_ref().expect("there");
+    let root_crl = verify_crl(raw.root_crl.as_ref().expect("there"), &list.issuer_chain, roots, at)?;
+    let pck_crl = verify_crl(&list.crl, &list.issuer_chain, roots, at)?;
+    let mut collateral = VerifiedCollateral {
+        tcb_info: &tcb_info,
+        qe_identity: &qe_identity,
+        root_crl: Some(&root_crl),
+        pck_crl: Some(&pck_crl),
+    };
+    exchange(&mut collateral);
+    verify_quote(quote, collateral, roots, at)
 }
 
 /// The root that stands for Intel's.

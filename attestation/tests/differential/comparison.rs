@@ -26,6 +26,13 @@ pub struct Answers {
     pub oracle: Result<Claims, String>,
 }
 
+impl Answers {
+    /// Whether both accept and state the same.
+    pub fn agree(&self) -> bool {
+        matches!(self, Self { ours: Ok(ours), oracle: Ok(claims) } if Facts::from(ours) == claims.facts)
+    }
+}
+
 /// What the oracle states of a quote that it accepts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Claims {
@@ -66,7 +73,7 @@ pub fn compare(case: &Case) -> Result<Agreement, String> {
     }
     match (&answers.ours, &answers.oracle) {
         (Err(_), Err(_)) => Ok(Agreement::Rejected),
-        (Ok(ours), Ok(claims)) if Facts::from(ours) == claims.facts => Ok(Agreement::Accepted),
+        _ if answers.agree() => Ok(Agreement::Accepted),
         // What is an error for the oracle is a fact for us if it is a policy's business.
         (Ok(ours), Err(reason))
             if ours.tcb_status == TcbStatus::Revoked && reason == "TCB status is invalid: Revoked" =>
@@ -91,7 +98,7 @@ pub fn ask(case: &Case) -> Answers {
     Answers { ours: ask_ours(case), oracle: ask_oracle(case) }
 }
 
-pub fn ask_ours(case: &Case) -> Result<Verification, Error> {
+fn ask_ours(case: &Case) -> Result<Verification, Error> {
     let roots = Roots::new(&[(RootOfTrust::Intel, &case.root)])?;
     verify(&Evidence::Dcap(case.quote.clone()), &case.collateral, &roots, case.at_seconds * 1000)
 }

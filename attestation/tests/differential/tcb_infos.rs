@@ -184,10 +184,9 @@ fn module(random: &mut ChaCha8Rng) -> TdxModule {
 }
 
 fn qe_identity(platform: &Platform, random: &mut ChaCha8Rng) -> QeIdentity {
-    let usual = ["UpToDate", "OutOfDate", "ConfigurationNeeded", "OutOfDateConfigurationNeeded"];
     QeIdentity {
         tcb_evaluation_data_number: random.gen_range(0..40),
-        tcb_levels: isv_levels(platform.qe_isv_svn.into(), &usual, random),
+        tcb_levels: isv_levels(platform.qe_isv_svn.into(), &["UpToDate", "OutOfDate"], random),
         ..platform.scenario.qe_identity.clone()
     }
 }

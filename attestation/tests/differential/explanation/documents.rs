@@ -10,6 +10,13 @@ pub fn pce_id(case: &Case) -> Option<Vec<u8>> {
     hex::decode(parse(&case.collateral.tcb_info)?["pceId"].as_str()?).ok()
 }
 
+/// The status of the quoting enclave's level: the first that its security version reaches.
+pub fn qe_status(case: &Case, isv_svn: u16) -> Option<String> {
+    let identity = parse(&case.collateral.qe_identity)?;
+    let reached = |level: &&Value| level["tcb"]["isvsvn"].as_u64().is_some_and(|lowest| u64::from(isv_svn) >= lowest);
+    Some(items(&identity["tcbLevels"]).find(reached)?["tcbStatus"].as_str()?.to_owned())
+}
+
 /// Whether one of the documents has what this error is about.
 pub fn has_form(case: &Case, error: Error) -> bool {
     let tcb_info = parse(&case.collateral.tcb_info).unwrap_or_default();
@@ -48,8 +55,13 @@ pub fn has_form(case: &Case, error: Error) -> bool {
         Error::TdxModuleDuplicate => {
             repeated(modules.iter().map(|module| module["id"].as_str().unwrap_or_default().to_lowercase()))
         }
-        // Absent for the oracle.
-        Error::DocumentField => tcb_info.get("tdxModule").is_some_and(Value::is_null),
+        // For the oracle null is absence, and hexadecimal any text until it comes to compare: no PCE id, and one module only.
+        Error::DocumentField => {
+            let module = tcb_info.get("tdxModule");
+            module.is_some_and(Value::is_null)
+                || !is_hexadecimal(&tcb_info["pceId"], 2)
+                || modules.iter().copied().chain(module).any(|module| !is_module(module))
+        }
         // Of fields that the oracle does not know.
         Error::DocumentFieldDuplicate => {
             [&case.collateral.tcb_info, &case.collateral.qe_identity].iter().any(|signed| repeats_unknown(signed))
@@ -86,9 +98,24 @@ fn has_components(level: &Value, tdx: bool) -> bool {
     sixteen("sgxtcbcomponents") && (!tdx || sixteen("tdxtcbcomponents"))
 }
 
-/// `2025-01-01T00:00:00Z` and nothing like it.
+/// `2025-01-01T00:00:00Z` and nothing like it; the oracle knows leap seconds, and does not read times of levels that do not count.
 fn is_plain_time(time: &str) -> bool {
-    time.len() == 20 && time.as_bytes()[10] == b'T' && time.ends_with('Z')
+    let form = "0000-00-00T00:00:00Z";
+    let digits = |(octet, form): (u8, u8)| if form == b'0' { octet.is_ascii_digit() } else { octet == form };
+    time.len() == form.len()
+        && time.bytes().zip(form.bytes()).all(digits)
+        && &time[11..13] < "24"
+        && &time[14..16] < "60"
+        && &time[17..19] < "60"
+}
+
+fn is_module(module: &Value) -> bool {
+    let fields = [("mrsigner", 48), ("attributes", 8), ("attributesMask", 8)];
+    fields.iter().all(|(name, bytes)| is_hexadecimal(&module[*name], *bytes))
+}
+
+fn is_hexadecimal(value: &Value, bytes: usize) -> bool {
+    value.as_str().and_then(|text| hex::decode(text).ok()).is_some_and(|decoded| decoded.len() == bytes)
 }
 
 fn is_module_id(id: &Value) -> bool {

@@ -133,7 +133,15 @@ fn revocation_list(list: &mut Crl, serials: &[Vec<u8>], random: &mut ChaCha8Rng)
         11 => list.extensions.push(unknown_extension("1.2.3.4", random)),
         // A partial list; a list for some certificates only.
         12 => list.extensions.push(unknown_extension("2.5.29.27", random)),
-        13 => list.extensions.push(unknown_extension("2.5.29.28", random)),
+        13 => {
+            let mut extension = unknown_extension("2.5.29.28", random);
+            if random.r#gen() {
+                // The one that all synthetic certificates name.
+                let url = der::element(0x86, b"https://cloister.invalid/development.crl");
+                extension.value = der::sequence(&[der::explicit(0, &der::explicit(0, &url))]);
+            }
+            list.extensions.push(extension);
+        }
         14 => {
             let number = if random.r#gen() { random.gen_range(0..u64::from(u32::MAX)) } else { 1 };
             list.extensions.insert(0, Crl::number(number));
@@ -149,7 +157,7 @@ fn revocation_list(list: &mut Crl, serials: &[Vec<u8>], random: &mut ChaCha8Rng)
 
 fn sgx_extension(scenario: &mut Scenario, random: &mut ChaCha8Rng) {
     let Some(extension) = &mut scenario.sgx_extension else { return };
-    let tcb = extension.tcb.as_mut().expect("a TCB");
+    let Some(tcb) = &mut extension.tcb else { return };
     let length = random.gen_range(0..20);
     match random.gen_range(0..20) {
         0 => extension.ppid = None,

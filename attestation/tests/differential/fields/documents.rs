@@ -40,7 +40,7 @@ fn tcb_info(scenario: &mut Scenario, random: &mut ChaCha8Rng) {
 
 fn tcb_levels(scenario: &mut Scenario, random: &mut ChaCha8Rng) {
     let levels = &mut scenario.tcb_info.tcb_levels;
-    let at = random.gen_range(0..levels.len());
+    let Some(at) = any_index(levels, random) else { return };
     let level = &mut levels[at];
     match random.gen_range(0..12) {
         0 => level.tcb_status = status(random).into(),
@@ -70,7 +70,7 @@ fn tcb_levels(scenario: &mut Scenario, random: &mut ChaCha8Rng) {
 fn tdx_modules(scenario: &mut Scenario, random: &mut ChaCha8Rng) {
     let tcb_info = &mut scenario.tcb_info;
     let Some(identities) = &mut tcb_info.tdx_module_identities else { return };
-    let identity = &mut identities[0];
+    let Some(identity) = identities.first_mut() else { return };
     match random.gen_range(0..11) {
         0 => tcb_info.tdx_module = None,
         1 => tcb_info.tdx_module_identities = None,
@@ -87,7 +87,7 @@ fn tdx_modules(scenario: &mut Scenario, random: &mut ChaCha8Rng) {
         7 => {
             let mut again = identity.clone();
             again.id = (*["TDX_01", "TDX_02", "tdx_01"].choose(random).expect("ids")).to_owned();
-            again.tcb_levels[0].tcb_status = status(random).into();
+            again.tcb_levels.iter_mut().for_each(|level| level.tcb_status = status(random).into());
             identities.insert(random.gen_range(0..2), again);
         }
         8 => identity.module.mrsigner.truncate(47),
@@ -120,7 +120,7 @@ fn qe_identity(scenario: &mut Scenario, random: &mut ChaCha8Rng) {
 }
 
 fn isv_levels(levels: &mut Vec<IsvLevel>, random: &mut ChaCha8Rng) {
-    let at = random.gen_range(0..levels.len());
+    let Some(at) = any_index(levels, random) else { return };
     let level = &mut levels[at];
     match random.gen_range(0..8) {
         0..2 => level.tcb_status = status(random).into(),
@@ -136,10 +136,16 @@ fn isv_levels(levels: &mut Vec<IsvLevel>, random: &mut ChaCha8Rng) {
     }
 }
 
+/// `None` if an earlier mutation took all of them.
+fn any_index<T>(of: &[T], random: &mut ChaCha8Rng) -> Option<usize> {
+    (!of.is_empty()).then(|| random.gen_range(0..of.len()))
+}
+
 /// The same document, written or formed a little otherwise.
 fn rewritten(body: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
     let text = String::from_utf8(body.to_vec()).expect("text");
-    let mut value: Value = serde_json::from_str(&text).expect("JSON");
+    // It may have been rewritten once.
+    let Ok(mut value) = serde_json::from_str::<Value>(&text) else { return body.to_vec() };
     let text = match random.gen_range(0..14) {
         0 => serde_json::to_string_pretty(&value).expect("JSON"),
         1 => format!(" {text}\n"),
