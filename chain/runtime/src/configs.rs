@@ -1,6 +1,6 @@
 //! Configuration of every pallet.
 
-use cloister_chain_primitives::EnclaveRecord;
+use cloister_chain_primitives::{deposit::deposit, EnclaveRecord, REGISTRATION_DEPOSIT, SHARD_DEPOSIT};
 use frame_support::{
     derive_impl,
     dispatch::DispatchClass,
@@ -144,11 +144,6 @@ impl pallet_utility::Config for Runtime {
     type WeightInfo = pallet_utility::weights::SubstrateWeight<Runtime>;
 }
 
-/// What is locked for `items` entries and `bytes` bytes that somebody makes the chain store.
-const fn deposit(items: u32, bytes: u32) -> Balance {
-    items as Balance * (UNIT / 10) + bytes as Balance * (UNIT / 10_000)
-}
-
 impl pallet_multisig::Config for Runtime {
     type BlockNumberProvider = System;
     type Currency = Balances;
@@ -241,6 +236,9 @@ impl pallet_treasury::Config for Runtime {
 }
 
 impl pallet_teerex::Config for Runtime {
+    type Currency = Balances;
+    type RegistrationDeposit = ConstU128<REGISTRATION_DEPOSIT>;
+    type RuntimeHoldReason = RuntimeHoldReason;
     type Time = Timestamp;
 }
 
@@ -256,6 +254,8 @@ impl pallet_enclave_bridge::RegisteredEnclaves for Registry {
 impl pallet_enclave_bridge::Config for Runtime {
     type Currency = Balances;
     type Registry = Registry;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type ShardDeposit = ConstU128<SHARD_DEPOSIT>;
     // An enclave that has nothing else to do opens so many RSA envelopes in a quarter of a slot.
     type MaxInboxEntriesPerBlock = ConstU32<256>;
     type MaxInboxBytesPerBlock = ConstU32<{ 1024 * 1024 }>;

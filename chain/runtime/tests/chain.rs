@@ -2,11 +2,12 @@
 
 mod common;
 
-use cloister_attestation::{Policy, Stance};
-use cloister_runtime::{genesis, Balances, Runtime, System, UNIT};
+use cloister_attestation::{Policy, Stance, TcbStatus};
+use cloister_chain_primitives::{REGISTRATION_DEPOSIT, SHARD_DEPOSIT};
+use cloister_runtime::{genesis, Balances, Runtime, RuntimeHoldReason, System, UNIT};
 use codec::DecodeAll;
 use common::*;
-use frame_support::traits::fungible::Inspect;
+use frame_support::traits::fungible::{Inspect, InspectHold};
 use pallet_validator_set::Error;
 use sp_consensus_grandpa::{AuthorityId as GrandpaId, ConsensusLog, GRANDPA_ENGINE_ID};
 use sp_keyring::{
@@ -51,14 +52,21 @@ fn presets_allow_simulation_and_nothing_else_does() {
         preset(name).execute_with(|| {
             assert!(pallet_teerex::SimulationAllowed::<Runtime>::get());
             let policy = pallet_teerex::Policy::<Runtime>::get();
-            assert_eq!(policy.appraisal, Policy { simulation: Stance::Allowed, ..Policy::default() });
+            assert_eq!(policy.appraisal, Policy { simulation: Stance::Allowed, ..strict() });
             assert_eq!((policy.max_evidence_age, policy.incarnation_gap), (250, 3));
             assert_eq!((policy.reattest_interval_ms, policy.eviction_grace_ms), (86_400_000, 600_000));
         });
     }
     let default = cloister_runtime::TeerexConfig::default();
     assert!(!default.simulation_allowed);
-    assert_eq!(default.policy.appraisal, Policy::default());
+    assert_eq!(default.policy.appraisal, strict());
+}
+
+/// What a chain demands of evidence unless its genesis says otherwise: patched hardware.
+fn strict() -> Policy {
+    use TcbStatus::*;
+    let tcb_statuses = vec![UpToDate, SwHardeningNeeded, ConfigurationNeeded, ConfigurationAndSwHardeningNeeded];
+    Policy { tcb_statuses, ..Policy::default() }
 }
 
 #[test]
@@ -126,6 +134,20 @@ fn a_fifth_of_fees_goes_to_the_treasury() {
         assert!(fee > UNIT / 10_000 && fee < UNIT / 100, "{fee}");
         assert_eq!(Balances::balance(&treasury) - held, fee / 5);
         assert_eq!(issued - Balances::total_issuance(), fee - fee / 5);
+    });
+}
+
+#[test]
+fn enclaves_pay_deposits_that_registrations_give_back() {
+    development(|chain| {
+        let founder = FOUNDER.to_account_id();
+        let held = |reason: RuntimeHoldReason| Balances::balance_on_hold(&reason, &founder);
+        let of_registration = || held(pallet_teerex::HoldReason::Registration.into());
+        let of_shard = || held(pallet_enclave_bridge::HoldReason::Shard.into());
+        chain.shard();
+        assert_eq!((of_registration(), of_shard()), (REGISTRATION_DEPOSIT, SHARD_DEPOSIT));
+        chain.succeed(FOUNDER, pallet_teerex::Call::unregister_sovereign_enclave {});
+        assert_eq!((of_registration(), of_shard()), (0, SHARD_DEPOSIT));
     });
 }
 

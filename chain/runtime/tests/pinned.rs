@@ -6,7 +6,8 @@ use cloister_attestation::{Evidence, Signed};
 use cloister_chain_primitives::{
     calls::Call,
     extrinsic::{self, ChainVersion, Mortality},
-    storage, AccountId, EnclaveRecord, InboxEntry, Registration, RegistrationPolicy, ShardEntry, UNIT,
+    storage, AccountId, EnclaveRecord, InboxEntry, Registration, RegistrationPolicy, ShardEntry, REGISTRATION_DEPOSIT,
+    SHARD_DEPOSIT, UNIT,
 };
 use cloister_runtime::{
     Aura, Balances, EnclaveBridge, Executive, Grandpa, Multisig, Preimage, Proxy, Runtime, RuntimeCall, Scheduler,
@@ -57,6 +58,11 @@ fn version_and_constants() {
     assert_eq!((VERSION.transaction_version, VERSION.system_version), (2, 1));
     assert_eq!(SLOT_DURATION, 1_000);
     assert_eq!(<Runtime as frame_system::Config>::SS58Prefix::get(), SS58_PREFIX);
+    let deposits: [u128; 2] = [
+        <Runtime as pallet_teerex::Config>::RegistrationDeposit::get(),
+        <Runtime as pallet_enclave_bridge::Config>::ShardDeposit::get(),
+    ];
+    assert_eq!(deposits, [REGISTRATION_DEPOSIT, SHARD_DEPOSIT]);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Shards, their inbox and their escrow on layer one.
 //!
-//! A shard is born by one call of a registered enclave, its founder. From then on `invoke` and `shield_funds` append numbered entries to its inbox,
-//! from whatever origin path they are called (batch, proxy, multisig, scheduler): what counts is the entry in storage,
-//! which the enclave reads by proof at a finalized header. An entry of a call that fails is rolled back with the call.
+//! A shard is born by one call of a registered enclave, its founder, whose account pays a deposit for it. As long as
+//! the founder may serve, `invoke` and `shield_funds` append numbered entries to the shard's inbox, from whatever
+//! origin path they are called (batch, proxy, multisig, scheduler): what counts is the entry in storage, which the
+//! enclave reads by proof at a finalized header. An entry of a call that fails is rolled back with the call.
 //!
-//! Trusts its origins, and the registry as to which enclaves serve. It never looks into ciphertexts, and never pays out: what lies in an escrow leaves it only
-//! by calls that carry a proof of the shard's outbox. Nothing is pruned as long as no anchor says what was consumed.
+//! Trusts its origins, and the registry as to which enclaves serve. It never looks into ciphertexts, and never pays
+//! out: what lies in an escrow leaves it only by calls that carry a proof of the shard's outbox. Nothing is pruned as
+//! long as no anchor says what was consumed; shards have no end, and their deposits are never given back.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
 #![allow(unused_qualifications, reason = "code that FRAME generates")]
@@ -40,7 +42,7 @@ pub mod pallet {
     use frame_support::{
         pallet_prelude::*,
         traits::{
-            fungible::{Inspect, Mutate},
+            fungible::{Inspect, Mutate, MutateHold},
             tokens::Preservation,
         },
     };
@@ -60,10 +62,18 @@ pub mod pallet {
     /// without metadata.
     #[pallet::config]
     pub trait Config: frame_system::Config<AccountId = AccountId, Hash = H256> {
-        /// The money that is shielded.
-        type Currency: Mutate<AccountId, Balance = Balance>;
+        /// The money that is shielded, and that of deposits.
+        type Currency: Mutate<AccountId, Balance = Balance>
+            + MutateHold<AccountId, Balance = Balance, Reason = Self::RuntimeHoldReason>;
 
-        /// Who may bear a shard.
+        /// Why money is held.
+        type RuntimeHoldReason: From<HoldReason>;
+
+        /// Planck that are held of a founder's account for every shard that it bears.
+        #[pallet::constant]
+        type ShardDeposit: Get<Balance>;
+
+        /// Who may bear and serve a shard.
         type Registry: RegisteredEnclaves;
 
         /// Most entries that one shard's inbox takes in one block.
@@ -74,6 +84,14 @@ pub mod pallet {
         /// entries by one storage proof, whose size is bounded.
         #[pallet::constant]
         type MaxInboxBytesPerBlock: Get<u32>;
+    }
+
+    /// Why money of an account is held.
+    #[pallet::composite_enum]
+    pub enum HoldReason {
+        /// Layer one stores a shard that it bore.
+        #[codec(index = 0)]
+        Shard,
     }
 
     /// All shards. Keys are hashes already.
@@ -168,6 +186,10 @@ pub mod pallet {
         BlockNotReached,
         /// Another block has the reported height.
         BlockHashMismatch,
+        /// No registered enclave serves the shard now, so that it takes no calls and no money.
+        ShardNotServed,
+        /// The founder cannot pay the deposit of a shard.
+        DepositNotPaid,
     }
 
     #[pallet::call]
@@ -184,8 +206,8 @@ pub mod pallet {
             Ok(())
         }
 
-        /// Reports that the shard has consumed its inbox up to a block. Only the shard's founder may say so. Nothing is
-        /// pruned on such a word: that needs an anchored `inbox_consumed`.
+        /// Reports that the shard has consumed its inbox up to a block. Only the shard's founder may say so, while it
+        /// may serve. Nothing is pruned on such a word: that needs an anchored `inbox_consumed`.
         #[pallet::call_index(1)]
         #[pallet::weight(weights::confirm_processed_parentchain_block::<T>())]
         pub fn confirm_processed_parentchain_block(
@@ -198,6 +220,7 @@ pub mod pallet {
             let sender = ensure_signed(origin)?;
             let entry = Shards::<T>::get(shard).ok_or(Error::<T>::UnknownShard)?;
             ensure!(sender == entry.birth.founder, Error::<T>::NotTheFounder);
+            Self::ensure_founder_serves(&entry.birth)?;
             // A block does not know its own hash, so the current one cannot have been consumed.
             ensure!(block_number < Self::height(), Error::<T>::BlockNotReached);
             // System forgets the hashes of old blocks; what cannot be compared is taken on the founder's word.
@@ -238,7 +261,8 @@ pub mod pallet {
             Ok(())
         }
 
-        /// Bears a shard. Its founder signs, and must be registered with the measurement that the shard authorises.
+        /// Bears a shard. Its founder signs, pays the deposit, and must be registered with the measurement that the
+        /// shard authorises.
         #[pallet::call_index(10)]
         #[pallet::weight(weights::create_shard::<T>())]
         pub fn create_shard(origin: OriginFor<T>, birth: Box<ShardBirth>) -> DispatchResult {
@@ -246,8 +270,7 @@ pub mod pallet {
             let birth = *birth;
             let (config, founder) = (&birth.config, &birth.founder);
             ensure!(sender == *founder, Error::<T>::NotTheFounder);
-            let record = T::Registry::serving(founder).ok_or(Error::<T>::FounderNotServing)?;
-            ensure!(record.fingerprint == config.enclave_fingerprint, Error::<T>::FingerprintMismatch);
+            Self::ensure_founder_serves(&birth)?;
             ensure!(
                 config.authorities.as_ref().is_none_or(|authorities| authorities.contains(founder)),
                 Error::<T>::FounderNotAuthorised
@@ -255,6 +278,8 @@ pub mod pallet {
             ensure!(config.max_instances != Some(0), Error::<T>::NoInstancesAllowed);
             let shard = birth.shard_id(&Self::genesis());
             ensure!(!Shards::<T>::contains_key(shard), Error::<T>::ShardExists);
+            T::Currency::hold(&HoldReason::Shard.into(), founder, T::ShardDeposit::get())
+                .map_err(|_| Error::<T>::DepositNotPaid)?;
             Shards::<T>::insert(shard, ShardEntry { birth, born_at: Self::height() });
             Self::deposit_event(Event::ShardConfigUpdated(shard));
             Ok(())
@@ -279,7 +304,16 @@ pub mod pallet {
         fn open_shard(shard: &ShardId) -> Result<ShardEntry, Error<T>> {
             let entry = Shards::<T>::get(shard).ok_or(Error::<T>::UnknownShard)?;
             ensure!(!entry.birth.config.maintenance_mode, Error::<T>::InMaintenance);
+            // Otherwise money could lie in the escrow of a shard whose only member is gone for good.
+            Self::ensure_founder_serves(&entry.birth).map_err(|_| Error::<T>::ShardNotServed)?;
             Ok(entry)
+        }
+
+        /// The founder may serve, and is what the shard authorises.
+        fn ensure_founder_serves(birth: &ShardBirth) -> Result<(), Error<T>> {
+            let record = T::Registry::serving(&birth.founder).ok_or(Error::<T>::FounderNotServing)?;
+            ensure!(record.fingerprint == birth.config.enclave_fingerprint, Error::<T>::FingerprintMismatch);
+            Ok(())
         }
 
         fn append(shard: &ShardId, entry: InboxEntry) -> Result<(), Error<T>> {

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use cloister_chain_primitives::{
-    AccountId, Balance, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, EncryptedBeneficiary, H256, Request, ShardBirth,
-    ShardConfig, ShardId, ShieldingKeys, Standing, UNIT,
+    AccountId, Balance, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, EncryptedBeneficiary, H256, Request,
+    SHARD_DEPOSIT, ShardBirth, ShardConfig, ShardId, ShieldingKeys, Standing, UNIT,
 };
 use cloister_claims::{TcbStatus, TeeKind};
 use frame_support::{
@@ -53,6 +53,8 @@ impl crate::Config for Test {
     type MaxInboxBytesPerBlock = ConstU32<MAX_BYTES>;
     type MaxInboxEntriesPerBlock = ConstU32<MAX_ENTRIES>;
     type Registry = Registry;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type ShardDeposit = ConstU128<SHARD_DEPOSIT>;
 }
 
 /// The founder with the fingerprint in `SERVING`, and nobody else.

@@ -1,15 +1,18 @@
 use cloister_chain_primitives::{
-    Balance, EXISTENTIAL_DEPOSIT, H256, InboxEntry, ShardBirth, ShardEntry, ShardId, UNIT, storage,
+    Balance, EXISTENTIAL_DEPOSIT, H256, InboxEntry, SHARD_DEPOSIT, ShardBirth, ShardEntry, ShardId, UNIT, storage,
 };
 use codec::{Decode, Encode};
 use frame_support::{
     assert_noop, assert_ok,
-    traits::{GetStorageVersion, fungible::Inspect},
+    traits::{
+        GetStorageVersion,
+        fungible::{Inspect, InspectHold},
+    },
     weights::{Weight, constants::WEIGHT_REF_TIME_PER_MICROS},
 };
 use sp_runtime::{DispatchError, TokenError, traits::Dispatchable};
 
-use crate::{Error, Escrow, Event, Inbox, InboxLength, InboxUsage, Shards, mock::*, weights};
+use crate::{Error, Escrow, Event, HoldReason, Inbox, InboxLength, InboxUsage, Shards, mock::*, weights};
 
 fn signed() -> RuntimeOrigin {
     RuntimeOrigin::signed(alice())
@@ -67,6 +70,42 @@ fn only_a_registered_enclave_bears_a_shard() {
         assert_refused!(create(birth()), by_founder(), FingerprintMismatch);
         founder_serves(Some(FINGERPRINT));
         born(birth());
+    });
+}
+
+#[test]
+fn founders_pay_a_deposit_for_every_shard() {
+    run(|| {
+        let held = || Balances::balance_on_hold(&HoldReason::Shard.into(), &founder());
+        born(birth());
+        assert_eq!((held(), balance(&founder())), (SHARD_DEPOSIT, 1_000 * UNIT - SHARD_DEPOSIT));
+        born(ShardBirth { upgrade_delay: 11, ..birth() });
+        assert_eq!(held(), 2 * SHARD_DEPOSIT);
+        // The existential deposit stays free.
+        let third = || create(ShardBirth { upgrade_delay: 12, ..birth() });
+        let endow = |free| Balances::force_set_balance(RuntimeOrigin::root(), founder(), free);
+        assert_ok!(endow(SHARD_DEPOSIT + EXISTENTIAL_DEPOSIT - 1));
+        assert_refused!(third(), by_founder(), DepositNotPaid);
+        assert_ok!(endow(SHARD_DEPOSIT + EXISTENTIAL_DEPOSIT));
+        assert_ok!(third().dispatch(by_founder()));
+        assert_eq!((held(), balance(&founder())), (3 * SHARD_DEPOSIT, EXISTENTIAL_DEPOSIT));
+    });
+}
+
+#[test]
+fn a_shard_whose_founder_does_not_serve_takes_nothing() {
+    run(|| {
+        let shard = born(birth());
+        // Gone, or something else than what the shard authorises.
+        for serving in [None, Some([0; 32])] {
+            founder_serves(serving);
+            assert_refused!(invoke(shard, 1), signed(), ShardNotServed);
+            assert_refused!(shield(shard, UNIT), signed(), ShardNotServed);
+        }
+        founder_serves(Some(FINGERPRINT));
+        assert_ok!(invoke(shard, 1).dispatch(signed()));
+        assert_ok!(shield(shard, UNIT).dispatch(signed()));
+        assert_eq!(InboxLength::<Test>::get(shard), 2);
     });
 }
 
@@ -278,6 +317,12 @@ fn only_the_founder_confirms_blocks_of_this_chain() {
         assert_refused!(confirm(shard, hash, 5), signed(), NotTheFounder);
         assert_refused!(confirm(shard, hash, 6), founder.clone(), BlockNotReached);
         assert_refused!(confirm(shard, H256::repeat_byte(56), 5), founder.clone(), BlockHashMismatch);
+        // Evicted, retired or expired, or something else than what the shard authorises.
+        founder_serves(None);
+        assert_refused!(confirm(shard, hash, 5), founder.clone(), FounderNotServing);
+        founder_serves(Some([0; 32]));
+        assert_refused!(confirm(shard, hash, 5), founder.clone(), FingerprintMismatch);
+        founder_serves(Some(FINGERPRINT));
         assert_ok!(confirm(shard, hash, 5).dispatch(founder.clone()));
         let event = Event::ProcessedParentchainBlock {
             shard,

@@ -29,12 +29,13 @@ pub fn invoke<T: Config>(cyphertext: usize) -> Weight {
         .saturating_add(decryption(cyphertext))
         // Shard, length and usage are read; length, usage and the entry are written.
         .saturating_add(T::DbWeight::get().reads_writes(3, 3))
+        .saturating_add(founder_serves::<T>())
 }
 
 /// Weight of `confirm_processed_parentchain_block`.
 pub fn confirm_processed_parentchain_block<T: Config>() -> Weight {
     // Shard and block hash are read.
-    micros(OVERHEAD_MICROS).saturating_add(T::DbWeight::get().reads(2))
+    micros(OVERHEAD_MICROS).saturating_add(T::DbWeight::get().reads(2)).saturating_add(founder_serves::<T>())
 }
 
 /// Weight of `shield_funds` with an encrypted beneficiary of this many bytes.
@@ -43,12 +44,19 @@ pub fn shield_funds<T: Config>(encrypted_beneficiary: usize) -> Weight {
         .saturating_add(decryption(encrypted_beneficiary))
         // As `invoke`, and the escrow's booking and two accounts.
         .saturating_add(T::DbWeight::get().reads_writes(6, 6))
+        .saturating_add(founder_serves::<T>())
 }
 
 /// Weight of `create_shard`.
 pub fn create_shard<T: Config>() -> Weight {
-    // The founder's record, time, the genesis hash and whether the shard exists are read; the shard is written.
-    micros(OVERHEAD_MICROS).saturating_add(T::DbWeight::get().reads_writes(4, 1))
+    // The genesis hash, whether the shard exists, the founder's account and its holds are read; the shard, account and
+    // holds are written.
+    micros(OVERHEAD_MICROS).saturating_add(T::DbWeight::get().reads_writes(4, 3)).saturating_add(founder_serves::<T>())
+}
+
+fn founder_serves<T: Config>() -> Weight {
+    // Its record, time and the registry's policy.
+    T::DbWeight::get().reads(3)
 }
 
 fn decryption(bytes: usize) -> Weight {

@@ -13,7 +13,8 @@ sp_api::decl_runtime_apis! {
         fn appraise(evidence: Evidence, collateral: Collateral, at: u64, policy: Option<AppraisalPolicy>) -> Appraised;
 
         /// What `register_enclave` of `account` would record if it were the last call of this block. A block does not
-        /// know its own hash, so evidence that names this very block is taken from the next block on.
+        /// know its own hash, so evidence that names this very block is taken from the next block on. The account must
+        /// be able to pay the deposit; that it must pay a fee before is not looked at.
         fn check_registration(
             account: AccountId,
             registration: Registration,

@@ -1,5 +1,9 @@
 //! Collateral: verified when it is submitted, so that a registration costs few signatures, and never replaced by an
 //! older one, so that nobody makes a platform look better than its vendor says today.
+//!
+//! Age does not count against a document whose signer the root's list revokes now: with a stolen key its issue date and
+//! number can be made so high that no genuine document would ever be newer. Whatever replaces it is signed by somebody
+//! who is not revoked.
 
 use alloc::vec::Vec;
 
@@ -26,9 +30,12 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn take_tcb_info(raw: Signed) -> DispatchResult {
         let new = verify_tcb_info(&raw, &Self::roots(), Self::now()).map_err(not_genuine::<T>)?;
-        Self::ensure_not_revoked(new.root, &new.signer)?;
+        let revoked = Self::revoked_by(new.root);
+        ensure!(!revoked(&new.signer), Error::<T>::SignerRevoked);
         let key = (new.root, new.platform, new.fmspc);
-        if let Some(old) = TcbInfos::<T>::get(key) {
+        if let Some(old) = TcbInfos::<T>::get(key)
+            && !revoked(&old.signer)
+        {
             ensure_newer::<T>(
                 (old.validity, u64::from(old.evaluation_number)),
                 (new.validity, u64::from(new.evaluation_number)),
@@ -42,9 +49,12 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn take_qe_identity(raw: Signed) -> DispatchResult {
         let new = verify_qe_identity(&raw, &Self::roots(), Self::now()).map_err(not_genuine::<T>)?;
-        Self::ensure_not_revoked(new.root, &new.signer)?;
+        let revoked = Self::revoked_by(new.root);
+        ensure!(!revoked(&new.signer), Error::<T>::SignerRevoked);
         let key = (new.root, new.platform);
-        if let Some(old) = QeIdentities::<T>::get(key) {
+        if let Some(old) = QeIdentities::<T>::get(key)
+            && !revoked(&old.signer)
+        {
             ensure_newer::<T>(
                 (old.validity, u64::from(old.evaluation_number)),
                 (new.validity, u64::from(new.evaluation_number)),
@@ -70,11 +80,12 @@ impl<T: Config> Pallet<T> {
     /// Whether the list is new.
     fn take_crl(raw: SignedCrl, roots: &Roots) -> Result<bool, Error<T>> {
         let new = verify_crl(&raw.crl, &raw.issuer_chain, roots, Self::now()).map_err(not_genuine::<T>)?;
-        if let Some(signer) = &new.signer {
-            Self::ensure_not_revoked(new.root, signer)?;
-        }
+        let revoked = Self::revoked_by(new.root);
+        ensure!(!new.signer.as_ref().is_some_and(&revoked), Error::<T>::SignerRevoked);
         let key = (new.root, new.issuer);
-        if let Some(old) = RevocationLists::<T>::get(key) {
+        if let Some(old) = RevocationLists::<T>::get(key)
+            && !old.signer.as_ref().is_some_and(&revoked)
+        {
             match ensure_newer::<T>((old.validity, old.number), (new.validity, new.number)) {
                 Err(Error::AlreadyKnown) => return Ok(false),
                 newer => newer?,
@@ -86,17 +97,16 @@ impl<T: Config> Pallet<T> {
         Ok(true)
     }
 
-    /// Every use of a document looks its signer up again. Here it keeps whoever holds a revoked key from putting their
-    /// documents in the place of genuine ones.
-    fn ensure_not_revoked(root: RootOfTrust, signer: &Signer) -> Result<(), Error<T>> {
+    /// Tells revoked signers. Every use of a document looks its signer up again; here this keeps whoever holds a
+    /// revoked key from putting their documents in the place of genuine ones.
+    fn revoked_by(root: RootOfTrust) -> impl Fn(&Signer) -> bool {
         let list = RevocationLists::<T>::get((root, CrlIssuer::Root));
-        ensure!(!list.is_some_and(|list| list.revoked.contains(&signer.serial)), Error::<T>::SignerRevoked);
-        Ok(())
+        move |signer| list.as_ref().is_some_and(|list| list.revokes(&signer.serial))
     }
 
     fn updated(collateral: CollateralKey, validity: Validity) {
-        let Validity { from: issued, until: next_update } = validity;
-        Self::deposit_event(Event::CollateralUpdated { collateral, issued, next_update });
+        let Validity { from: issued, until: valid_until } = validity;
+        Self::deposit_event(Event::CollateralUpdated { collateral, issued, valid_until });
     }
 }
 

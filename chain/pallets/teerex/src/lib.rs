@@ -3,11 +3,12 @@
 //! An enclave registers with evidence that this runtime verifies itself, under the pinned roots of
 //! `cloister-attestation` and collateral that anybody may submit. Every start of an enclave is a new incarnation, which
 //! retires the one before it; registrations expire; whoever likes may evict an enclave that expired or is no longer
-//! wanted.
+//! wanted. A deposit is held of its account as long as it is registered.
 //!
 //! Trusts its roots, its origins and layer one's time. It must never take evidence on anybody's word, replace collateral
 //! by an older one, or take a registration that was made before a newer one or before its enclave went. Development
-//! evidence counts only on chains whose genesis says so; no call changes that.
+//! evidence counts only on chains whose genesis says so; no call changes that. On those everybody has the development
+//! root's keys, so that anybody can submit collateral under it and have enclaves without a TEE evicted.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
 #![allow(unused_qualifications, reason = "code that FRAME generates")]
@@ -19,6 +20,7 @@ mod collateral;
 mod eviction;
 mod refused;
 mod registration;
+mod verification;
 pub mod weights;
 
 #[cfg(test)]
@@ -39,10 +41,13 @@ pub mod pallet {
         collateral::{CrlIssuer, PlatformType, QeIdentity, RevocationList, RootOfTrust, TcbInfo},
     };
     use cloister_chain_primitives::{
-        AccountId, BlockNumber, EnclaveRecord, H256, Moment, Registration, RegistrationPolicy, RegistrationRefused,
-        registry::IncarnationMark,
+        AccountId, Balance, BlockNumber, EnclaveRecord, H256, Moment, Registration, RegistrationPolicy,
+        RegistrationRefused, registry::IncarnationMark,
     };
-    use frame_support::{pallet_prelude::*, traits::Time};
+    use frame_support::{
+        pallet_prelude::*,
+        traits::{Time, fungible::MutateHold},
+    };
     use frame_system::pallet_prelude::*;
     use sp_runtime::SaturatedConversion;
 
@@ -75,13 +80,31 @@ pub mod pallet {
     pub trait Config: frame_system::Config<AccountId = AccountId, Hash = H256> {
         /// Layer one's time: of this block, while it is built.
         type Time: Time<Moment = Moment>;
+
+        /// The money of deposits.
+        type Currency: MutateHold<AccountId, Balance = Balance, Reason = Self::RuntimeHoldReason>;
+
+        /// Why money is held.
+        type RuntimeHoldReason: From<HoldReason>;
+
+        /// Planck that are held of a registered enclave's account.
+        #[pallet::constant]
+        type RegistrationDeposit: Get<Balance>;
+    }
+
+    /// Why money of an account is held.
+    #[pallet::composite_enum]
+    pub enum HoldReason {
+        /// Layer one stores the record and the evidence of its enclave.
+        #[codec(index = 0)]
+        Registration,
     }
 
     /// All registered enclaves whose evidence is their own, by account.
     #[pallet::storage]
     pub type SovereignEnclaves<T> = StorageMap<_, Blake2_128Concat, AccountId, EnclaveRecord>;
 
-    /// The raw evidence of every registered enclave, for anybody to verify again.
+    /// The raw evidence of every registered enclave, without padding, for anybody to verify again.
     #[pallet::storage]
     pub type EvidenceOf<T> = StorageMap<_, Blake2_128Concat, AccountId, Evidence>;
 
@@ -122,11 +145,16 @@ pub mod pallet {
     #[pallet::storage]
     pub type RawRevocationLists<T> = StorageMap<_, Blake2_128Concat, CrlKey, SignedCrl>;
 
-    /// Genuine hardware, evidence of the last four minutes, renewal every day.
+    /// Genuine hardware without known weaknesses that a patch of its vendor would mend, evidence of the last four
+    /// minutes, renewal every day. What is left to configuration and software stands in the record, status and
+    /// advisories, for clients to judge; hyper-threading alone makes a platform need configuration.
     #[pallet::type_value]
     pub fn DefaultPolicy() -> RegistrationPolicy {
+        use TcbStatus::*;
+        let tcb_statuses =
+            alloc::vec![UpToDate, SwHardeningNeeded, ConfigurationNeeded, ConfigurationAndSwHardeningNeeded];
         RegistrationPolicy {
-            appraisal: AppraisalPolicy::default(),
+            appraisal: AppraisalPolicy { tcb_statuses, ..AppraisalPolicy::default() },
             max_evidence_age: 250,
             reattest_interval_ms: 24 * 60 * 60 * 1_000,
             incarnation_gap: 3,
@@ -170,7 +198,7 @@ pub mod pallet {
         /// The policy did not want it any longer, and its grace is over.
         #[codec(index = 1)]
         Unwanted,
-        /// By what is known today its evidence is not genuine, for example because its platform was revoked.
+        /// By what is known today of its platform its evidence is not genuine, for example because it was revoked.
         #[codec(index = 2)]
         NotGenuine(cloister_attestation::Error),
         /// The vendor says that nothing of its platform is to be trusted.
@@ -241,8 +269,8 @@ pub mod pallet {
             collateral: CollateralKey,
             /// When the vendor issued it.
             issued: Moment,
-            /// When the vendor says that a newer one is there.
-            next_update: Moment,
+            /// The last moment at which it is valid. By then the vendor has a newer one.
+            valid_until: Moment,
         },
         /// Root changed what registrations must satisfy. Whom the new policy does not want can be evicted.
         PolicyChanged,
@@ -278,7 +306,7 @@ pub mod pallet {
 
     #[pallet::call]
     impl<T: Config> Pallet<T> {
-        /// Takes the sender's own registration back.
+        /// Takes the sender's own registration back, and the deposit.
         #[pallet::call_index(1)]
         #[pallet::weight(weights::unregister::<T>())]
         pub fn unregister_sovereign_enclave(origin: OriginFor<T>) -> DispatchResult {
@@ -290,7 +318,7 @@ pub mod pallet {
 
         /// Takes the identity of a quoting enclave: the signed bytes, their signature and the signer's PEM chain.
         #[pallet::call_index(4)]
-        #[pallet::weight(weights::document::<T>(body.len()))]
+        #[pallet::weight(weights::document::<T>(body.len(), issuer_chain.len()))]
         pub fn register_quoting_enclave(
             origin: OriginFor<T>,
             body: Document,
@@ -303,7 +331,7 @@ pub mod pallet {
 
         /// Takes TCB info: the signed bytes, their signature and the signer's PEM chain.
         #[pallet::call_index(5)]
-        #[pallet::weight(weights::document::<T>(body.len()))]
+        #[pallet::weight(weights::document::<T>(body.len(), issuer_chain.len()))]
         pub fn register_tcb_info(
             origin: OriginFor<T>,
             body: Document,
@@ -315,21 +343,23 @@ pub mod pallet {
         }
 
         /// Registers the sender as an enclave whose evidence is genuine and wanted, or renews its registration. Another
-        /// incarnation key than before retires the incarnation before.
+        /// incarnation key than before retires the incarnation before. The first registration of an account takes a
+        /// deposit.
         #[pallet::call_index(10)]
         #[pallet::weight(weights::register_enclave::<T>(registration.evidence.bytes().len()))]
         pub fn register_enclave(origin: OriginFor<T>, registration: Box<Registration>) -> DispatchResult {
             let account = ensure_signed(origin)?;
             let record =
                 Self::check(&account, &registration).map_err(|refused| Error::<T>::Registration(refused.into()))?;
-            Self::register(account, registration.evidence, record);
+            Self::register(account, registration.evidence, record)
+                .map_err(|refused| Error::<T>::Registration(refused.into()))?;
             Ok(())
         }
 
         /// Takes revocation lists (DER) with one PEM chain of their issuers, root last. Lists that are known are passed
         /// over if another is new.
         #[pallet::call_index(11)]
-        #[pallet::weight(weights::crls::<T>(crls.len(), crls.iter().map(|crl| crl.len()).sum()))]
+        #[pallet::weight(weights::crls::<T>(crls.len(), crls.iter().map(|crl| crl.len()).sum(), issuer_chain.len()))]
         pub fn register_crls(origin: OriginFor<T>, crls: Crls, issuer_chain: Chain) -> DispatchResult {
             ensure_signed(origin)?;
             Self::take_crls(crls.into_iter().map(Vec::from).collect(), issuer_chain.into())
@@ -337,6 +367,7 @@ pub mod pallet {
 
         /// Evicts an enclave whose registration has expired, whose evidence is no longer genuine or that the policy no
         /// longer wants. In the last case the first call begins the grace, and another one after it removes the record.
+        /// Its account gets the deposit back.
         #[pallet::call_index(12)]
         #[pallet::weight(weights::evict::<T>())]
         pub fn evict(origin: OriginFor<T>, account: AccountId) -> DispatchResultWithPostInfo {
@@ -359,7 +390,15 @@ pub mod pallet {
     impl<T: Config> Pallet<T> {
         /// The record of an enclave that may serve now.
         pub fn serving(account: &AccountId) -> Option<EnclaveRecord> {
-            SovereignEnclaves::<T>::get(account).filter(|record| record.serves_at(Self::now()))
+            let now = Self::now();
+            SovereignEnclaves::<T>::get(account)
+                .filter(|record| record.serves_at(now) && now < Self::expires_at(record))
+        }
+
+        /// From when on a registration does not count: earlier than recorded if the interval has been shortened since.
+        pub(crate) fn expires_at(record: &EnclaveRecord) -> Moment {
+            let interval = Policy::<T>::get().reattest_interval_ms;
+            record.expires_at.min(record.verified_at.saturating_add(interval))
         }
 
         fn check_policy(policy: &RegistrationPolicy) -> Result<(), Error<T>> {

@@ -1,13 +1,14 @@
-//! A runtime with this pallet and time, and enclaves under the development root.
+//! A runtime with this pallet, money and time, and enclaves under the development root.
 
 use cloister_attestation::{Evidence, Policy as AppraisalPolicy, Stance, collateral::RootOfTrust};
 use cloister_chain_primitives::{
-    AccountId, BlockNumber, H256, Moment, Registration, RegistrationPolicy, registry::report_data,
+    AccountId, Balance, BlockNumber, EXISTENTIAL_DEPOSIT, H256, Moment, REGISTRATION_DEPOSIT, Registration,
+    RegistrationPolicy, UNIT, registry::report_data,
 };
 use cloister_synthetic_evidence::{AT, Authority, Scenario};
 use frame_support::{
     assert_ok, construct_runtime, derive_impl,
-    traits::{ConstU32, Get},
+    traits::{ConstU32, ConstU128, Get},
 };
 use frame_system::mocking::MockBlockU32;
 use sp_runtime::{BuildStorage, DispatchResult, traits::IdentityLookup};
@@ -15,6 +16,7 @@ use sp_runtime::{BuildStorage, DispatchResult, traits::IdentityLookup};
 construct_runtime! {
     pub enum Test {
         System: frame_system,
+        Balances: pallet_balances,
         Timestamp: pallet_timestamp,
         Teerex: crate,
     }
@@ -25,16 +27,27 @@ pub const BLOCK_HASH_COUNT: BlockNumber = 400;
 
 #[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
 impl frame_system::Config for Test {
+    type AccountData = pallet_balances::AccountData<Balance>;
     type AccountId = AccountId;
     type Block = MockBlockU32<Test>;
     type BlockHashCount = ConstU32<BLOCK_HASH_COUNT>;
     type Lookup = IdentityLookup<AccountId>;
 }
 
+#[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
+impl pallet_balances::Config for Test {
+    type AccountStore = System;
+    type Balance = Balance;
+    type ExistentialDeposit = ConstU128<EXISTENTIAL_DEPOSIT>;
+}
+
 #[derive_impl(pallet_timestamp::config_preludes::TestDefaultConfig)]
 impl pallet_timestamp::Config for Test {}
 
 impl crate::Config for Test {
+    type Currency = Balances;
+    type RegistrationDeposit = ConstU128<REGISTRATION_DEPOSIT>;
+    type RuntimeHoldReason = RuntimeHoldReason;
     type Time = Timestamp;
 }
 
@@ -52,6 +65,9 @@ pub fn run(test: impl FnOnce()) {
     });
 }
 
+/// What the enclaves' accounts 1 and 2 have.
+pub const MONEY: Balance = 10 * UNIT;
+
 /// Runs on a chain without collateral.
 pub fn bare(simulation_allowed: bool, test: impl FnOnce()) {
     let teerex = crate::GenesisConfig {
@@ -59,7 +75,11 @@ pub fn bare(simulation_allowed: bool, test: impl FnOnce()) {
         policy: if simulation_allowed { policy() } else { crate::DefaultPolicy::get() },
         ..Default::default()
     };
-    let storage = RuntimeGenesisConfig { teerex, ..Default::default() }.build_storage();
+    let balances = pallet_balances::GenesisConfig {
+        balances: [1, 2].map(|number| (AccountId::new([number; 32]), MONEY)).to_vec(),
+        ..Default::default()
+    };
+    let storage = RuntimeGenesisConfig { balances, teerex, ..Default::default() }.build_storage();
     let mut storage: sp_io::TestExternalities = storage.expect("the genesis is valid").into();
     storage.execute_with(|| {
         set_time(NOW);

@@ -1,26 +1,27 @@
 //! The rules of a registration.
 
-use cloister_attestation::{
-    Evidence, Refusal, Roots, Verification,
-    collateral::{CrlIssuer, RootOfTrust, VerifiedCollateral},
-    subject, verify_quote,
-};
+use cloister_attestation::{Evidence, quote_length};
 use cloister_chain_primitives::{
-    AccountId, BlockNumber, BuildMode, EnclaveRecord, H256, Moment, Registration, RegistrationPolicy,
-    RegistrationRefused, Standing,
+    AccountId, BlockNumber, BuildMode, EnclaveRecord, H256, Registration, RegistrationPolicy, RegistrationRefused,
+    Standing,
     registry::{IncarnationMark, report_data},
 };
-use frame_support::ensure;
+use frame_support::{
+    ensure,
+    traits::{
+        Get,
+        fungible::{InspectHold, MutateHold},
+        tokens::Precision,
+    },
+};
 use frame_system::pallet_prelude::BlockNumberFor;
 use sp_runtime::traits::Zero;
 
-use crate::{
-    Config, Event, EvidenceOf, Incarnations, Pallet, Policy, QeIdentities, RevocationLists, SimulationAllowed,
-    SovereignEnclaves, TcbInfos,
-};
+use crate::{Config, Event, EvidenceOf, HoldReason, Incarnations, Pallet, Policy, SovereignEnclaves};
 
 impl<T: Config> Pallet<T> {
-    /// What would be recorded of this registration of `account`, or why it is refused. Cheap checks come first.
+    /// What would be recorded of this registration of `account`, or why it is refused. Cheap checks come first, the
+    /// deposit last: nobody is told to pay for what would be refused all the same.
     pub fn check(account: &AccountId, registration: &Registration) -> Result<EnclaveRecord, RegistrationRefused> {
         let Registration { evidence, incarnation_key, tls_key_hash, block_number, url } = registration;
         let policy = Policy::<T>::get();
@@ -34,6 +35,9 @@ impl<T: Config> Pallet<T> {
         let stated = report_data(&genesis, account, incarnation_key, tls_key_hash, &block_hash);
         ensure!(verification.report_data == stated, RegistrationRefused::ReportData);
         policy.appraisal.appraise(&verification, now).map_err(RegistrationRefused::Policy)?;
+        let (reason, deposit) = (HoldReason::Registration.into(), T::RegistrationDeposit::get());
+        let paid = SovereignEnclaves::<T>::contains_key(account);
+        ensure!(paid || T::Currency::can_hold(&reason, account, deposit), RegistrationRefused::Deposit);
 
         Ok(EnclaveRecord {
             fingerprint: verification.fingerprint,
@@ -54,16 +58,23 @@ impl<T: Config> Pallet<T> {
         })
     }
 
-    /// Records an enclave.
-    pub(crate) fn register(account: AccountId, evidence: Evidence, record: EnclaveRecord) {
+    /// Records an enclave whose registration was checked.
+    pub(crate) fn register(
+        account: AccountId,
+        evidence: Evidence,
+        record: EnclaveRecord,
+    ) -> Result<(), RegistrationRefused> {
         let EnclaveRecord { incarnation_key, bound_block, incarnation_since, .. } = record;
-        Incarnations::<T>::insert(&account, IncarnationMark { incarnation_key, bound_block, incarnation_since });
-        if let Some(predecessor) = SovereignEnclaves::<T>::get(&account)
-            && predecessor.incarnation_key != incarnation_key
-        {
-            let incarnation_key = predecessor.incarnation_key;
-            Self::deposit_event(Event::RetiredIncarnation { account: account.clone(), incarnation_key });
+        match SovereignEnclaves::<T>::get(&account).map(|predecessor| predecessor.incarnation_key) {
+            None => T::Currency::hold(&HoldReason::Registration.into(), &account, T::RegistrationDeposit::get())
+                .map_err(|_| RegistrationRefused::Deposit)?,
+            Some(retired) if retired != incarnation_key => {
+                let account = account.clone();
+                Self::deposit_event(Event::RetiredIncarnation { account, incarnation_key: retired });
+            }
+            Some(_) => {}
         }
+        Incarnations::<T>::insert(&account, IncarnationMark { incarnation_key, bound_block, incarnation_since });
         Self::deposit_event(Event::AddedSgxEnclave {
             account: account.clone(),
             kind: record.kind,
@@ -72,40 +83,28 @@ impl<T: Config> Pallet<T> {
             incarnation_key,
             expires_at: record.expires_at,
         });
-        EvidenceOf::<T>::insert(&account, evidence);
+        EvidenceOf::<T>::insert(&account, without_padding(evidence));
         SovereignEnclaves::<T>::insert(&account, record);
+        Ok(())
     }
 
-    /// Removes an enclave's record. What it signed before stays refused: the next registration must name this block or a
-    /// later one, at which an enclave sees that its record is gone.
+    /// Removes an enclave's record and gives its deposit back.
     pub(crate) fn remove(account: &AccountId) {
         SovereignEnclaves::<T>::remove(account);
         EvidenceOf::<T>::remove(account);
-        Incarnations::<T>::mutate_extant(account, |mark| {
-            mark.bound_block = mark.bound_block.max(Self::height().saturating_sub(1));
-        });
+        Self::refuse_earlier(account);
+        // All of it, whatever the deposit was then. An account with something on hold exists, so it can be given back;
+        // were it not so, the record must go none the less.
+        let _ = T::Currency::release_all(&HoldReason::Registration.into(), account, Precision::BestEffort);
         Self::deposit_event(Event::RemovedSovereignEnclave(account.clone()));
     }
 
-    /// Verifies evidence with the collateral of today.
-    pub(crate) fn verify(evidence: &Evidence, now: Moment) -> Result<Verification, RegistrationRefused> {
-        let Evidence::Dcap(quote) = evidence;
-        let subject = subject(quote, &Roots::intel_and_development()).map_err(RegistrationRefused::NotGenuine)?;
-        let root = subject.root;
-        // Said before the verifier says less clearly that it does not know the root.
-        let simulated = root == RootOfTrust::Development;
-        ensure!(!simulated || SimulationAllowed::<T>::get(), RegistrationRefused::Policy(Refusal::Simulated));
-        let tcb_info = TcbInfos::<T>::get((root, subject.platform, subject.fmspc));
-        let qe_identity = QeIdentities::<T>::get((root, subject.platform));
-        let root_crl = RevocationLists::<T>::get((root, CrlIssuer::Root));
-        let pck_crl = RevocationLists::<T>::get((root, subject.issuer));
-        let collateral = VerifiedCollateral {
-            tcb_info: &tcb_info.ok_or(RegistrationRefused::TcbInfoMissing)?,
-            qe_identity: &qe_identity.ok_or(RegistrationRefused::QeIdentityMissing)?,
-            root_crl: root_crl.as_ref(),
-            pck_crl: pck_crl.as_ref(),
-        };
-        verify_quote(quote, collateral, &Self::roots(), now).map_err(RegistrationRefused::NotGenuine)
+    /// Has what an enclave signed before refused: its next registration must name this block or a later one, at which
+    /// it sees that its record is gone or that it was told to leave.
+    pub(crate) fn refuse_earlier(account: &AccountId) {
+        Incarnations::<T>::mutate_extant(account, |mark| {
+            mark.bound_block = mark.bound_block.max(Self::height().saturating_sub(1));
+        });
     }
 
     /// The hash of the block that evidence names.
@@ -138,4 +137,11 @@ impl<T: Config> Pallet<T> {
         ensure!(block_number >= earliest, RegistrationRefused::TooSoon);
         Ok(Self::height())
     }
+}
+
+/// Verifiers take zeros after a quote. Nobody needs them again.
+fn without_padding(evidence: Evidence) -> Evidence {
+    let Evidence::Dcap(mut quote) = evidence;
+    quote.truncate(quote_length(&quote).unwrap_or(quote.len()));
+    Evidence::Dcap(quote)
 }

@@ -19,32 +19,33 @@ const SIGNATURE_MICROS: u64 = 1_500;
 /// Verifying a registration's evidence with stored collateral: four signatures (PCK certificate, its issuer, QE report,
 /// quote), two parsed certificates, stored collateral of the largest size, and the matching.
 const EVIDENCE_MICROS: u64 = 4 * SIGNATURE_MICROS + 1_000;
-/// Parsing, hashing and storing a kilobyte of a signed document.
+/// Parsing, hashing and storing a kilobyte of a signed document or of certificates.
 const DOCUMENT_MICROS_PER_KB: u64 = 50;
 /// Parsing, hashing and storing a kilobyte of a revocation list.
 const CRL_MICROS_PER_KB: u64 = 50;
 
 /// Weight of `unregister_sovereign_enclave`.
 pub fn unregister<T: Config>() -> Weight {
-    // The record and the mark are read; record, evidence and mark are written.
-    micros(OVERHEAD_MICROS).saturating_add(T::DbWeight::get().reads_writes(2, 3))
+    // Record, mark, account and its holds are read; they and the evidence are written.
+    micros(OVERHEAD_MICROS).saturating_add(T::DbWeight::get().reads_writes(4, 5))
 }
 
-/// Weight of taking a signed document of this many bytes.
-pub fn document<T: Config>(body: usize) -> Weight {
+/// Weight of taking a signed document of this many bytes with a chain of this many.
+pub fn document<T: Config>(body: usize, issuer_chain: usize) -> Weight {
+    let kilobytes = kilobytes(body).saturating_add(kilobytes(issuer_chain));
     // The certificate of its signer, and the document.
-    let work =
-        SIGNATURE_MICROS.saturating_mul(2).saturating_add(DOCUMENT_MICROS_PER_KB.saturating_mul(kilobytes(body)));
+    let work = SIGNATURE_MICROS.saturating_mul(2).saturating_add(DOCUMENT_MICROS_PER_KB.saturating_mul(kilobytes));
     // Whether simulation is allowed, time, the root's list and the older document are read; both forms are written.
     micros(OVERHEAD_MICROS.saturating_add(work)).saturating_add(T::DbWeight::get().reads_writes(4, 2))
 }
 
-/// Weight of taking so many revocation lists of so many bytes together.
-pub fn crls<T: Config>(lists: usize, bytes: usize) -> Weight {
+/// Weight of taking so many revocation lists of so many bytes together, with a chain of this many.
+pub fn crls<T: Config>(lists: usize, bytes: usize, issuer_chain: usize) -> Weight {
     let lists = u64::try_from(lists).unwrap_or(u64::MAX);
-    // Of each, its issuer's certificate and the list.
+    // Of each, its issuer's certificate and the list. The chain is read and stored with every list.
     let work = SIGNATURE_MICROS
         .saturating_mul(2)
+        .saturating_add(DOCUMENT_MICROS_PER_KB.saturating_mul(kilobytes(issuer_chain)))
         .saturating_mul(lists)
         .saturating_add(CRL_MICROS_PER_KB.saturating_mul(kilobytes(bytes)));
     micros(OVERHEAD_MICROS.saturating_add(work))
@@ -57,9 +58,9 @@ pub fn crls<T: Config>(lists: usize, bytes: usize) -> Weight {
 pub fn register_enclave<T: Config>(evidence: usize) -> Weight {
     micros(OVERHEAD_MICROS.saturating_add(EVIDENCE_MICROS))
         .saturating_add(micros(DOCUMENT_MICROS_PER_KB.saturating_mul(kilobytes(evidence))))
-        // Policy, time, two block hashes, mark, whether simulation is allowed, four pieces of collateral and the
-        // predecessor are read; record, evidence and mark are written.
-        .saturating_add(T::DbWeight::get().reads_writes(11, 3))
+        // Policy, time, two block hashes, mark, whether simulation is allowed, four pieces of collateral, the
+        // predecessor, account and its holds are read; record, evidence, mark, account and holds are written.
+        .saturating_add(T::DbWeight::get().reads_writes(13, 5))
 }
 
 /// Weight of `evict` when evidence has to be verified again.
@@ -69,7 +70,8 @@ pub fn evict<T: Config>() -> Weight {
 
 /// Weight of `evict` when the registration has run out.
 pub fn evict_expired<T: Config>() -> Weight {
-    unregister::<T>().saturating_add(T::DbWeight::get().reads(1))
+    // Time and policy.
+    unregister::<T>().saturating_add(T::DbWeight::get().reads(2))
 }
 
 /// Weight of `set_policy`.

@@ -5,12 +5,12 @@ use cloister_attestation::{
     collateral::{CrlIssuer, PlatformType, RootOfTrust},
 };
 use cloister_synthetic_evidence::{Authority, Crl, Scenario};
-use frame_support::{assert_noop, assert_ok};
+use frame_support::{assert_noop, assert_ok, dispatch::GetDispatchInfo};
 
 use super::{events, not_genuine};
 use crate::{
     CollateralKey, Error, Event, QeIdentities, RawQeIdentities, RawRevocationLists, RawTcbInfos, RevocationLists,
-    TcbInfos, mock::*,
+    TcbInfos, mock::*, weights,
 };
 
 const FMSPC: [u8; 6] = [0x00, 0xa0, 0x67, 0x11, 0x00, 0x00];
@@ -30,8 +30,12 @@ fn collateral_is_stored_verified_and_as_published() {
         let identity = QeIdentities::<Test>::get((DEVELOPMENT, SGX)).expect("it was taken");
         assert_eq!((identity.isv_prod_id, identity.levels.len()), (1, 2));
         let issued = cloister_synthetic_evidence::VALID_FROM;
-        let next_update = cloister_synthetic_evidence::VALID_UNTIL;
-        let updated = |collateral| Event::CollateralUpdated { collateral, issued, next_update };
+        let until = cloister_synthetic_evidence::VALID_UNTIL;
+        let updated = |collateral| {
+            // A list's next update no longer belongs to its validity, a document's does.
+            let list = matches!(collateral, CollateralKey::RevocationList(..));
+            Event::CollateralUpdated { collateral, issued, valid_until: until - u64::from(list) }
+        };
         assert_eq!(
             events(),
             [
@@ -190,4 +194,91 @@ fn a_revoked_signer_replaces_nothing() {
         assert_noop!(submit_crls(&newer), Error::<Test>::SignerRevoked);
         assert!(TcbInfos::<Test>::contains_key((RootOfTrust::Development, SGX, FMSPC)));
     });
+}
+
+/// Serial number of the one whose key was stolen.
+const STOLEN: [u8; 20] = [0x7e; 20];
+
+/// The scenario signed by certificates that have this serial number under the root.
+fn signed_by(serial: [u8; 20]) -> Scenario {
+    let mut scenario = scenario();
+    scenario.root_crl = None;
+    scenario.authority.tcb_signing.certificate.serial = serial.to_vec();
+    scenario.authority.processor_ca.certificate.serial = serial.to_vec();
+    scenario
+}
+
+#[test]
+fn what_a_stolen_key_signed_is_replaced_whatever_its_age() {
+    run(|| {
+        let mut stolen = signed_by(STOLEN);
+        let list = stolen.pck_crl.as_mut().expect("there is one");
+        list.this_update = NOW;
+        list.extensions[0] = Crl::number(u64::MAX);
+        stolen.tcb_info.issue_date = NOW;
+        stolen.tcb_info.tcb_evaluation_data_number = u64::from(u32::MAX);
+        stolen.qe_identity.issue_date = NOW;
+        stolen.qe_identity.tcb_evaluation_data_number = u64::from(u32::MAX);
+        submit(&stolen);
+        let genuine = Scenario { root_crl: None, ..scenario() };
+        assert_noop!(submit_tcb_info(&genuine), Error::<Test>::OlderCollateral);
+        assert_noop!(submit_qe_identity(&genuine), Error::<Test>::OlderCollateral);
+        assert_noop!(submit_crls(&genuine), Error::<Test>::OlderCollateral);
+
+        // The root revokes the thief, in one call with the genuine list.
+        let mut revoking = scenario();
+        let list = revoking.root_crl.as_mut().expect("there is one");
+        list.revoked = vec![STOLEN.to_vec()];
+        list.this_update += HOUR;
+        assert_ok!(submit_crls(&revoking));
+        let list = RevocationLists::<Test>::get((DEVELOPMENT, CrlIssuer::Processor)).expect("it was taken");
+        assert_eq!(list.number, 1);
+        assert_noop!(submit_tcb_info(&stolen), Error::<Test>::SignerRevoked);
+        assert_noop!(submit_crls(&stolen), Error::<Test>::SignerRevoked);
+        assert_ok!(submit_tcb_info(&genuine));
+        assert_ok!(submit_qe_identity(&genuine));
+        enclave().register();
+
+        // From then on age counts as ever.
+        assert_noop!(submit_tcb_info(&genuine), Error::<Test>::AlreadyKnown);
+        let mut older = genuine;
+        older.tcb_info.tcb_evaluation_data_number -= 1;
+        assert_noop!(submit_tcb_info(&older), Error::<Test>::OlderCollateral);
+        older.qe_identity.tcb_evaluation_data_number -= 1;
+        assert_noop!(submit_qe_identity(&older), Error::<Test>::OlderCollateral);
+        older.pck_crl.as_mut().expect("there is one").extensions[0] = Crl::number(0);
+        assert_noop!(submit_crls(&older), Error::<Test>::OlderCollateral);
+    });
+}
+
+#[test]
+fn the_roots_own_list_never_gets_older() {
+    run(|| {
+        let with = |hours: u64| {
+            let mut scenario = scenario();
+            scenario.pck_crl = None;
+            scenario.root_crl.as_mut().expect("there is one").this_update += hours * HOUR;
+            scenario
+        };
+        assert_ok!(submit_crls(&with(2)));
+        assert_noop!(submit_crls(&with(1)), Error::<Test>::OlderCollateral);
+    });
+}
+
+#[test]
+fn every_byte_is_paid_for() {
+    let of_document = |body, issuer_chain| weights::document::<Test>(body, issuer_chain).ref_time();
+    assert!(of_document(70_000, 8_000) > of_document(70_000, 1_000));
+    assert!(of_document(70_000, 8_000) > of_document(10_000, 8_000));
+    let of_lists = |lists, bytes, issuer_chain| weights::crls::<Test>(lists, bytes, issuer_chain).ref_time();
+    assert!(of_lists(2, 9_000, 8_000) > of_lists(2, 9_000, 1_000));
+    // The chain comes once and is read with every list.
+    let chain = |lists| of_lists(lists, 9_000, 8_000) - of_lists(lists, 9_000, 0);
+    assert_eq!(chain(3), 3 * chain(1));
+    let call = |chain: usize| {
+        let issuer_chain = vec![0; chain].try_into().expect("it fits");
+        let body = vec![0; 100].try_into().expect("it fits");
+        crate::Call::<Test>::register_tcb_info { body, signature: [0; 64], issuer_chain }.get_dispatch_info()
+    };
+    assert_eq!(call(8_000).call_weight, weights::document::<Test>(100, 8_000));
 }

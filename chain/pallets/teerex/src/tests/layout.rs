@@ -25,6 +25,7 @@ fn events_and_errors_keep_their_numbers() {
     assert_eq!(Event::<Test>::LeavingEnclave { account, reason, until }.encode()[0], 3);
     assert_eq!(Event::<Test>::PolicyChanged.encode(), [6]);
     assert_eq!(Error::<Test>::Registration(reason.into()).encode(), [0, 7]);
+    assert_eq!(Error::<Test>::Registration(RegistrationRefused::Deposit.into()).encode(), [0, 10]);
     assert_eq!(Error::<Test>::Collateral(cloister_attestation::Error::RootUnknown.into()).encode(), [1, 2]);
     assert_eq!(Error::<Test>::EvidenceAgeOutOfRange.encode(), [11]);
 }

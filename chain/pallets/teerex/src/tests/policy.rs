@@ -1,6 +1,6 @@
 //! What root may demand, and what only genesis may allow.
 
-use cloister_attestation::{Refusal, Stance};
+use cloister_attestation::{Policy as AppraisalPolicy, Refusal, Stance};
 use cloister_chain_primitives::{RegistrationPolicy, registry::Appraised};
 use frame_support::{assert_noop, assert_ok, traits::Get};
 use sp_runtime::{BuildStorage, DispatchError};
@@ -60,6 +60,39 @@ fn a_genesis_that_contradicts_itself_is_none() {
     assert!(!build(GenesisConfig { policy: policy(), ..Default::default() }));
     let policy = RegistrationPolicy { reattest_interval_ms: 0, ..policy() };
     assert!(!build(GenesisConfig { simulation_allowed: true, policy, ..Default::default() }));
+}
+
+#[test]
+fn unless_root_says_otherwise_unpatched_platforms_are_refused() {
+    use cloister_attestation::TcbStatus::*;
+    let AppraisalPolicy { tcb_statuses, .. } = crate::DefaultPolicy::get().appraisal;
+    assert_eq!(tcb_statuses, [UpToDate, SwHardeningNeeded, ConfigurationNeeded, ConfigurationAndSwHardeningNeeded]);
+    let anything_else = AppraisalPolicy { tcb_statuses, ..AppraisalPolicy::default() };
+    assert_eq!(crate::DefaultPolicy::get().appraisal, anything_else);
+    assert_eq!(GenesisConfig::<Test>::default().policy, crate::DefaultPolicy::get());
+    for (status, appraisal) in [
+        (UpToDate, Ok(())),
+        (SwHardeningNeeded, Ok(())),
+        (ConfigurationNeeded, Ok(())),
+        (ConfigurationAndSwHardeningNeeded, Ok(())),
+        (OutOfDate, Err(Refusal::TcbStatus)),
+        (OutOfDateConfigurationNeeded, Err(Refusal::TcbStatus)),
+        (Revoked, Err(Refusal::TcbStatus)),
+    ] {
+        run(|| {
+            let mut scenario = scenario();
+            for level in &mut scenario.tcb_info.tcb_levels {
+                level.tcb_status = status.name().into();
+            }
+            let (quote, collateral) = scenario.build();
+            let evidence = cloister_attestation::Evidence::Dcap(quote);
+            // No policy is the chain's. Whoever asks may want less.
+            assert_eq!(Teerex::appraise(&evidence, &collateral, NOW, None).appraisal, Some(appraisal));
+            let own = AppraisalPolicy { simulation: Stance::Allowed, ..AppraisalPolicy::default() };
+            let own = Teerex::appraise(&evidence, &collateral, NOW, Some(own)).appraisal;
+            assert_eq!(own, Some(if status == Revoked { Err(Refusal::TcbStatus) } else { Ok(()) }));
+        });
+    }
 }
 
 #[test]

@@ -2,14 +2,18 @@
 
 use cloister_attestation::{Error as Flaw, Evidence, Refusal, Stance, TcbStatus, TeeKind};
 use cloister_chain_primitives::{
-    AccountId, BuildMode, EnclaveRecord, H256, Registration, RegistrationRefused as Refused, Standing,
+    AccountId, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, H256, REGISTRATION_DEPOSIT, Registration,
+    RegistrationRefused as Refused, Standing, domain,
     registry::{IncarnationMark, report_data},
 };
-use frame_support::{assert_noop, assert_ok};
+use frame_support::{
+    assert_noop, assert_ok,
+    traits::fungible::{Inspect, InspectHold},
+};
 use sp_runtime::DispatchError;
 
 use super::{events, refused};
-use crate::{Event, EvidenceOf, Incarnations, Policy, SovereignEnclaves, mock::*};
+use crate::{Event, EvidenceOf, HoldReason, Incarnations, Policy, SovereignEnclaves, mock::*};
 
 /// Submits a registration that must be refused, and asks the dry run, which must say the same.
 fn assert_refused(enclave: &Enclave, registration: Registration, reason: Refused) {
@@ -255,6 +259,108 @@ fn the_report_data_binds_sender_chain_keys_and_block() {
         let registration = Registration { tls_key_hash: [9; 32], ..enclave.registration(START - 1) };
         assert_refused(&enclave, registration, Refused::ReportData);
         enclave.register();
+    });
+}
+
+#[test]
+fn the_report_data_binds_tag_and_role() {
+    run(|| {
+        let enclave = enclave();
+        let Enclave { account, incarnation_key, tls_key_hash } = &enclave;
+        let genesis = System::block_hash(0);
+        let hash = block_hash(START - 1);
+        let parts: [&[u8]; 4] = [account.as_ref(), incarnation_key, tls_key_hash, hash.as_bytes()];
+        let message = domain::message("registration", &genesis, &parts);
+        let stating = |message: &[u8], account: &AccountId| {
+            let mut stated = [0; 64];
+            stated[..32].copy_from_slice(account.as_ref());
+            stated[32..].copy_from_slice(&sp_io::hashing::sha2_256(message));
+            enclave.registration_with(&scenario(), START - 1, &stated)
+        };
+        for role in ["", "shard", "Registration", "registration "] {
+            let message = domain::message(role, &genesis, &parts);
+            assert_refused(&enclave, stating(&message, account), Refused::ReportData);
+        }
+        // Its length, and a byte of it.
+        for at in [0, 4] {
+            let mut other_tag = message.clone();
+            other_tag[at] ^= 1;
+            assert_refused(&enclave, stating(&other_tag, account), Refused::ReportData);
+        }
+        assert_refused(&enclave, stating(&message[14..], account), Refused::ReportData);
+        // The first half alone says who it is; the second must agree.
+        assert_refused(&enclave, stating(&message, &AccountId::new([2; 32])), Refused::ReportData);
+        assert_ok!(enclave.submit(stating(&message, account)));
+    });
+}
+
+#[test]
+fn zeros_after_a_quote_are_not_stored() {
+    run(|| {
+        let enclave = enclave();
+        let registration = enclave.registration(START - 1);
+        let Evidence::Dcap(mut quote) = registration.evidence.clone();
+        quote.resize(Evidence::MAX_BYTES, 0);
+        assert_ok!(enclave.submit(Registration { evidence: Evidence::Dcap(quote), ..registration.clone() }));
+        assert_eq!(EvidenceOf::<Test>::get(&enclave.account), Some(registration.evidence));
+        assert_noop!(enclave.evict(), crate::Error::<Test>::StillWanted);
+    });
+}
+
+#[test]
+fn a_deposit_is_held_while_an_enclave_is_registered() {
+    run(|| {
+        let money = |account: &AccountId| {
+            (Balances::balance_on_hold(&HoldReason::Registration.into(), account), Balances::balance(account))
+        };
+        let (none, held) = ((0, MONEY), (REGISTRATION_DEPOSIT, MONEY - REGISTRATION_DEPOSIT));
+        let enclave = enclave();
+        let account = &enclave.account;
+        let dry = Teerex::check(account, &enclave.registration(START - 1));
+        assert!(dry.is_ok() && money(account) == none);
+        enclave.register();
+        assert_eq!(money(account), held);
+        // Neither a renewal nor the next start pays again, nor must be able to.
+        assert_ok!(Balances::transfer_all(enclave.origin(), AccountId::new([2; 32]), true));
+        assert_eq!(money(account), (REGISTRATION_DEPOSIT, EXISTENTIAL_DEPOSIT));
+        to(START + 10);
+        enclave.register();
+        to(START + 20);
+        start(2).register();
+        assert_eq!(money(account), (REGISTRATION_DEPOSIT, EXISTENTIAL_DEPOSIT));
+        assert_ok!(Teerex::unregister_sovereign_enclave(enclave.origin()));
+        assert_eq!(money(account), (0, EXISTENTIAL_DEPOSIT + REGISTRATION_DEPOSIT));
+
+        // An eviction gives it back to the account, not to whoever asks for it; a grace does not.
+        let other = Enclave { account: AccountId::new([2; 32]), ..start(3) };
+        let before = money(&other.account).1;
+        other.register();
+        set_policy(|policy| policy.appraisal.simulation = Stance::Forbidden);
+        assert_ok!(other.evict());
+        assert_eq!(money(&other.account), (REGISTRATION_DEPOSIT, before - REGISTRATION_DEPOSIT));
+        set_time(NOW + 24 * HOUR);
+        assert_ok!(other.evict());
+        assert_eq!(money(&other.account), (0, before));
+    });
+}
+
+#[test]
+fn who_cannot_pay_the_deposit_is_refused() {
+    run(|| {
+        let enclave = enclave();
+        let registration = enclave.registration(START - 1);
+        // The existential deposit stays free.
+        let endow = |free| Balances::force_set_balance(RuntimeOrigin::root(), enclave.account.clone(), free);
+        assert_ok!(endow(REGISTRATION_DEPOSIT + EXISTENTIAL_DEPOSIT - 1));
+        assert_refused(&enclave, registration.clone(), Refused::Deposit);
+        // Money does not help what is refused all the same, and is not asked for.
+        set_policy(|policy| policy.appraisal.simulation = Stance::Forbidden);
+        assert_refused(&enclave, registration.clone(), Refused::Policy(Refusal::Simulated));
+        set_policy(|policy| policy.appraisal.simulation = Stance::Allowed);
+        assert_ok!(endow(REGISTRATION_DEPOSIT + EXISTENTIAL_DEPOSIT));
+        assert_ok!(enclave.submit(registration));
+        let pauper = Enclave { account: AccountId::new([9; 32]), ..start(3) };
+        assert_refused(&pauper, pauper.registration(START - 1), Refused::Deposit);
     });
 }
 
