@@ -7,8 +7,8 @@ use cloister_claims::Signed;
 use codec::{Compact, Encode};
 
 use crate::{
-    AccountId, Balance, BlockNumber, EncryptedBeneficiary, H256, Registration, RegistrationPolicy, Request, ShardBirth,
-    ShardId,
+    AccountId, Acknowledgement, Anchor, Balance, BlockNumber, EncryptedBeneficiary, H256, Registration,
+    RegistrationPolicy, Request, ShardBirth, ShardId, SidechainBlockConfirmation,
 };
 
 /// An encoded call.
@@ -81,6 +81,17 @@ impl Call {
     /// Changes what layer one demands of registrations (root).
     pub fn set_policy(policy: &RegistrationPolicy) -> Self {
         Self::new(50, 13, policy)
+    }
+
+    /// Anchors a block of a shard that follows `ancestor`, the shard's newest anchored block.
+    pub fn confirm_imported_sidechain_block(
+        shard: &ShardId,
+        ancestor: Option<&SidechainBlockConfirmation>,
+        anchor: &Anchor,
+        acknowledgements: &[Acknowledgement],
+    ) -> Self {
+        // The published arguments come first, and an anchor begins with its block's published name.
+        Self::new(53, 0, (shard, ancestor, anchor, acknowledgements))
     }
 
     /// Sends an encrypted call to a shard through its inbox.

@@ -19,8 +19,10 @@
 
 extern crate alloc;
 
+pub mod anchor;
 pub mod calls;
 pub mod config;
+pub mod deposit;
 pub mod domain;
 pub mod extrinsic;
 pub mod inbox;
@@ -28,6 +30,8 @@ pub mod registry;
 pub mod shard;
 pub mod storage;
 
+pub use anchor::{Acknowledgement, Anchor, Anchored, SidechainBlockConfirmation};
+pub use deposit::{REGISTRATION_DEPOSIT, SHARD_DEPOSIT};
 pub use inbox::{EncryptedBeneficiary, InboxEntry, Request};
 pub use registry::{BuildMode, EnclaveRecord, Registration, RegistrationPolicy, RegistrationRefused, Standing};
 pub use shard::{ShardBirth, ShardConfig, ShardEntry, ShardId, ShieldingKeys};

@@ -47,7 +47,8 @@ pub struct EnclaveRecord {
     pub incarnation_since: BlockNumber,
     /// When layer one verified the evidence.
     pub verified_at: Moment,
-    /// From when on the registration no longer counts.
+    /// From when on the registration no longer counts. If root has shortened the interval since, layer one lets it
+    /// expire earlier.
     pub expires_at: Moment,
     /// Whether it may serve.
     pub standing: Standing,
@@ -90,7 +91,8 @@ impl EnclaveRecord {
 pub struct IncarnationMark {
     /// Key of the newest incarnation.
     pub incarnation_key: [u8; 32],
-    /// Newest block that a registration named, or the one before the block in which the record was removed.
+    /// Newest block that a registration named, or the one before the block in which the record was removed or its grace
+    /// began.
     pub bound_block: BlockNumber,
     /// Height of the block in which the newest incarnation first registered.
     pub incarnation_since: BlockNumber,
@@ -106,7 +108,8 @@ pub struct RegistrationPolicy {
     pub appraisal: Policy,
     /// Most layer-one blocks between the block that evidence names and its registration.
     pub max_evidence_age: BlockNumber,
-    /// Milliseconds after which a registration expires unless it is renewed.
+    /// Milliseconds after which a registration expires unless it is renewed. A shorter interval counts at once, a
+    /// longer one from an enclave's next registration on.
     pub reattest_interval_ms: Moment,
     /// Fewest layer-one blocks between an incarnation's first registration and the block that the evidence of the next
     /// incarnation of the same identity names.
@@ -176,6 +179,11 @@ pub enum RegistrationRefused {
     #[error("the evidence is too large")]
     #[codec(index = 9)]
     EvidenceTooLarge,
+    /// The account cannot pay the deposit ([`REGISTRATION_DEPOSIT`](crate::REGISTRATION_DEPOSIT)) of its first
+    /// registration.
+    #[error("the account cannot pay the deposit")]
+    #[codec(index = 10)]
+    Deposit,
 }
 
 /// What layer one's runtime answers to whoever asks it to look at evidence.

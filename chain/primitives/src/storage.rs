@@ -14,6 +14,9 @@ pub const ENCLAVE_BRIDGE_VERSION: u16 = 1;
 /// The same for `Teerex` and [`teerex_version`].
 pub const TEEREX_VERSION: u16 = 1;
 
+/// The same for `Sidechain` and [`sidechain_version`].
+pub const SIDECHAIN_VERSION: u16 = 1;
+
 /// `EnclaveBridge`'s storage version; a SCALE u16.
 pub fn enclave_bridge_version() -> Vec<u8> {
     prefix("EnclaveBridge", ":__STORAGE_VERSION__:")
@@ -22,6 +25,11 @@ pub fn enclave_bridge_version() -> Vec<u8> {
 /// `Teerex`'s storage version; a SCALE u16.
 pub fn teerex_version() -> Vec<u8> {
     prefix("Teerex", ":__STORAGE_VERSION__:")
+}
+
+/// `Sidechain`'s storage version; a SCALE u16.
+pub fn sidechain_version() -> Vec<u8> {
+    prefix("Sidechain", ":__STORAGE_VERSION__:")
 }
 
 /// A registered enclave; a SCALE [`EnclaveRecord`](crate::EnclaveRecord).
@@ -82,6 +90,11 @@ pub fn inbox_entry(shard: &ShardId, number: u64) -> Vec<u8> {
 /// Planck in a shard's escrow; a SCALE u128, absent for 0.
 pub fn escrow(shard: &ShardId) -> Vec<u8> {
     identity_map("EnclaveBridge", "Escrow", shard)
+}
+
+/// A shard's newest anchor; a SCALE [`Anchored`](crate::Anchored), absent for a shard that has none.
+pub fn anchor(shard: &ShardId) -> Vec<u8> {
+    identity_map("Sidechain", "Anchors", shard)
 }
 
 /// All shards.

@@ -1,0 +1,76 @@
+//! Deposits: planck that stay an account's own, and are held as long as layer one stores what it made layer one store.
+
+use crate::{Balance, UNIT};
+
+/// What is held for `items` entries and `bytes` bytes.
+pub const fn deposit(items: u32, bytes: u32) -> Balance {
+    let of_items = (UNIT / 10).saturating_mul(items as Balance);
+    of_items.saturating_add((UNIT / 10_000).saturating_mul(bytes as Balance))
+}
+
+/// Held of an enclave's account from its first registration on, renewals included, and given back when the record goes:
+/// taken back or evicted. The same for all: record, evidence and mark at their largest.
+pub const REGISTRATION_DEPOSIT: Balance = deposit(3, EVIDENCE_BYTES + RECORD_BYTES);
+
+/// Held of a founder's account for each shard that it bears. A shard has no end, so this is never given back.
+pub const SHARD_DEPOSIT: Balance = deposit(4, SHARD_BYTES);
+
+/// `Evidence::MAX_BYTES`.
+const EVIDENCE_BYTES: u32 = 16 * 1024;
+/// More than the record of an enclave, its mark and the keys of all three take, with a kilobyte of advisories.
+const RECORD_BYTES: u32 = 2 * 1024;
+/// More than the entry of a shard, its counters and the keys of all four take.
+const SHARD_BYTES: u32 = 3 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use cloister_claims::{Advisory, Evidence, TcbStatus, TeeKind};
+    use codec::{Encode, MaxEncodedLen};
+
+    use super::*;
+    use crate::{BuildMode, EnclaveRecord, ShardEntry, Standing, registry::IncarnationMark};
+
+    #[test]
+    fn deposits_are_frozen() {
+        assert_eq!(deposit(2, 3), UNIT / 5 + 3 * UNIT / 10_000);
+        assert_eq!(REGISTRATION_DEPOSIT, 2_143_200_000_000);
+        assert_eq!(SHARD_DEPOSIT, 707_200_000_000);
+    }
+
+    #[test]
+    fn the_largest_registration_is_paid_for() {
+        assert_eq!(EVIDENCE_BYTES as usize, Evidence::MAX_BYTES);
+        let advisory = |number| Advisory::try_from(format!("INTEL-SA-{number:05}")).expect("a name");
+        let record = EnclaveRecord {
+            fingerprint: [0; 32],
+            signer: [0; 32],
+            kind: TeeKind::Simulated,
+            tcb_status: TcbStatus::UpToDate,
+            advisories: (0..1024 / 16).map(advisory).collect(),
+            platform_id_hash: [0; 32],
+            build_mode: BuildMode::Production,
+            incarnation_key: [0; 32],
+            tls_key_hash: [0; 32],
+            url: Some(vec![0; 256].try_into().expect("it fits")),
+            bound_block: 0,
+            incarnation_since: 0,
+            verified_at: 0,
+            expires_at: 0,
+            standing: Standing::Leaving { until: 0 },
+        };
+        // Prefix of the map, hash and account.
+        let key = 32 + 16 + 32;
+        // Of the evidence beside its bytes: variant and length.
+        let stored = record.encoded_size() + IncarnationMark::max_encoded_len() + 1 + 4 + 3 * key;
+        assert!(stored <= RECORD_BYTES as usize, "{stored}");
+    }
+
+    #[test]
+    fn the_largest_shard_is_paid_for() {
+        // Prefix of the map and shard.
+        let key = 32 + 32;
+        let (inbox_length, escrow, inbox_use) = (8, 16, 12);
+        let stored = ShardEntry::max_encoded_len() + inbox_length + escrow + inbox_use + 4 * key;
+        assert!(stored <= SHARD_BYTES as usize, "{stored}");
+    }
+}
