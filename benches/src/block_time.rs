@@ -7,7 +7,7 @@ use std::{
 };
 
 use cloister_chain_primitives::{AccountId, Balance, UNIT};
-use cloister_state::{ShardState, StateSecret, encrypt_diff};
+use cloister_state::{Purpose, Scope, ShardState, StateSecret};
 use cloister_stf::{
     BlockContext, BlockExecution, CallOutcome, Rules, VerifiedCall, account_count, free_balance, genesis_storage,
     total_issuance, verify,
@@ -105,6 +105,7 @@ impl Shard {
         let context =
             BlockContext { number, timestamp: 300 * number, layer_one_number: 1, layer_one_head: H256::repeat_byte(1) };
         let secret = StateSecret::from_bytes(SECRET);
+        let scope = Scope { secret: &secret, genesis: &GENESIS, shard: &SCOPE.shard };
         let calls = &self.blocks[round];
 
         let start = Instant::now();
@@ -113,7 +114,7 @@ impl Shard {
         let diff = block.finish().expect("block");
         self.state.apply(&diff);
         let commitment = self.state.commitment();
-        let encrypted = encrypt_diff(&secret, &GENESIS, &SCOPE.shard, number, &diff).expect("encryption");
+        let encrypted = scope.seal(Purpose::Block { number }, &diff.encode()).expect("encryption");
         let time = start.elapsed();
 
         assert_eq!((done, commitment.is_zero(), encrypted.is_empty()), (TRANSFERS, false, false));

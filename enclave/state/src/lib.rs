@@ -1,5 +1,5 @@
 //! A shard's state: the keys and values of its FRAME runtime in memory, a commitment to them that follows each change,
-//! and the encrypted diffs that carry a block's changes to other enclaves.
+//! the sealed messages in which changes outlive the process, and snapshots that are taken while blocks go on.
 //!
 //! Trusts the memory of the enclave and the secret that it is given. It must never do work that grows with the number
 //! of accounts while a block is executed, and never let a key, a value or a secret reach a log.
@@ -19,11 +19,15 @@
 mod backend;
 mod commitment;
 mod diff;
+mod sealing;
 mod secret;
 mod shard_state;
+mod snapshot;
 
 pub use backend::{BackendError, RawIter};
 pub use commitment::LtHash;
-pub use diff::{DiffError, StateDiff, decrypt_diff, encrypt_diff};
+pub use diff::StateDiff;
+pub use sealing::{Purpose, Scope, SealError};
 pub use secret::{CommitmentKey, EntropyError, StateSecret};
 pub use shard_state::ShardState;
+pub use snapshot::{Manifest, Point, Restoring, SnapshotError, SnapshotWriter};

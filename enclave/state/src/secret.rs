@@ -9,7 +9,6 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 const TAG: &[u8] = b"cloister/1";
 const COMMITMENT: &[u8] = b"state-commitment";
-const DIFF: &[u8] = b"state-diff";
 
 /// 256 bits drawn for one epoch of one shard's state; never derived from an older secret, so that erasing it really
 /// closes the epoch.
@@ -44,10 +43,15 @@ impl StateSecret {
         CommitmentKey(*self.derive(&[TAG, COMMITMENT]))
     }
 
-    /// The key of one encrypted diff, given the 256 random bits that stand beside it. A key serves one message, which
-    /// is why the nonce of the cipher can be zero and nothing depends on a counter that a host could rewind.
-    pub(crate) fn diff_key(&self, randomness: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-        self.derive(&[TAG, DIFF, randomness])
+    /// The key of one sealed message of this role, given the 256 random bits that stand beside it. A key serves one message,
+    /// which is why the nonce of the cipher can be zero and nothing depends on a counter that a host could rewind.
+    pub(crate) fn message_key(&self, role: &str, randomness: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        self.derive(&[TAG, role.as_bytes(), randomness])
+    }
+
+    /// For sealing it together with the enclave's other keys.
+    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0)
     }
 
     /// HKDF-SHA256 (RFC 5869) without salt; `info` is each part with its u32 (little endian) length before it.
@@ -98,7 +102,7 @@ mod tests {
             "4d6df02e1200c43f91598b8ba64ecf936dbfa50cd7333aecbd6165adc2ea7c28"
         );
         assert_eq!(
-            hex::encode(*secret.diff_key(&[9; 32])),
+            hex::encode(*secret.message_key("state-diff", &[9; 32])),
             "ba455bdfc8cf1ebf27bbebfd0d822f7abb9e64c27c14015675febb84822ff74a"
         );
     }

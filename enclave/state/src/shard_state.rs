@@ -35,7 +35,7 @@ impl ShardState {
             bytes: 0,
         };
         for (key, value) in entries {
-            state.set(&key, &value);
+            state.put(&key, &value);
         }
         state
     }
@@ -72,9 +72,14 @@ impl ShardState {
 
     /// Makes the changes of a block.
     pub fn apply(&mut self, diff: &StateDiff) {
-        for (key, value) in diff.changes() {
+        self.apply_changes(diff.changes());
+    }
+
+    /// Makes changes.
+    pub(crate) fn apply_changes<'a>(&mut self, changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>) {
+        for (key, value) in changes {
             match value {
-                Some(value) => self.set(key, value),
+                Some(value) => self.put(key, value),
                 None => self.delete(key),
             }
         }
@@ -94,12 +99,19 @@ impl ShardState {
         commitment.digest()
     }
 
+    /// The entries from `start` on, in the order of their keys.
+    pub(crate) fn range(&self, start: Bound<&[u8]>) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let keys = self.order.range::<[u8], _>((start, Bound::Unbounded));
+        keys.filter_map(|key| Some((key.as_ref(), self.get(key)?)))
+    }
+
     /// The first key from `start` on.
     pub(crate) fn first_key(&self, start: Bound<&[u8]>) -> Option<&[u8]> {
         self.order.range::<[u8], _>((start, Bound::Unbounded)).next().map(AsRef::as_ref)
     }
 
-    fn set(&mut self, key: &[u8], value: &[u8]) {
+    /// Gives a key a value.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
         match self.values.get_mut(key) {
             Some(slot) => {
                 if slot.as_ref() == value {
