@@ -8,7 +8,7 @@ use cloister_claims::{Collateral, TeeKind};
 use codec::{Decode, DecodeWithMemTracking, Encode};
 
 /// Version of this protocol. Both ends name theirs in their first message and refuse another.
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 
 /// Most headers in one [`ToEnclave::Finality`].
 pub const MAX_HEADERS: usize = 1024;
@@ -207,6 +207,10 @@ pub enum ToHost {
         state_bytes: u64,
         /// Height of the newest finalized block of layer one that the enclave knows.
         layer_one: BlockNumber,
+        /// Height of the newest one whose state was proven to it.
+        layer_one_read: BlockNumber,
+        /// That block's time (Unix milliseconds); 0 without one.
+        layer_one_time: Moment,
         /// Inbox entries consumed.
         inbox_consumed: u64,
         /// Requests of clients answered.
@@ -228,6 +232,15 @@ pub enum ToHost {
     Registered {
         /// When it expires, in layer one's time (Unix milliseconds).
         expires_at: Moment,
+    },
+    /// A registration is due, and no evidence is made for it: layer one's proven time is too far behind the host's
+    /// clock. Comes again every minute of that clock.
+    #[codec(index = 13)]
+    LayerOneBehind {
+        /// Layer one's time as last proven (Unix milliseconds).
+        layer_one: Moment,
+        /// The host's clock (Unix milliseconds).
+        clock: Moment,
     },
     /// The last message.
     #[codec(index = 10)]

@@ -62,7 +62,7 @@ fn the_birth_is_frozen() {
 
 #[test]
 fn protocol_version_is_frozen() {
-    assert_eq!(PROTOCOL, 2);
+    assert_eq!(PROTOCOL, 3);
 }
 
 #[test]
@@ -178,6 +178,7 @@ fn messages_to_the_host_are_frozen() {
             format!("0b000401{}{}040000000104770405", of(2), of(3)),
         ),
         (ToHost::Registered { expires_at: 1 }, "0c0100000000000000".into()),
+        (ToHost::LayerOneBehind { layer_one: 1, clock: 2 }, "0d01000000000000000200000000000000".into()),
         (ToHost::Synced { number: 1, hash: H256::repeat_byte(2) }, format!("0101000000{}", of(2))),
         (
             ToHost::ProofQuestion { question: 1, at: H256::repeat_byte(2), keys: vec![vec![3]] },
@@ -199,12 +200,14 @@ fn messages_to_the_host_are_frozen() {
                 accounts: 3,
                 state_bytes: 4,
                 layer_one: 5,
-                inbox_consumed: 6,
-                rpc_requests: 7,
-                connections: 8,
+                layer_one_read: 6,
+                layer_one_time: 7,
+                inbox_consumed: 8,
+                rpc_requests: 9,
+                connections: 10,
             },
-            "09010000000200000000000000030000000000000004000000000000000500000006000000000000000700000000000000\
-             08000000"
+            "09010000000200000000000000030000000000000004000000000000000500000006000000070000000000000008000000\
+             0000000009000000000000000a000000"
                 .into(),
         ),
         (reason(StopReason::Requested), "0a00".into()),

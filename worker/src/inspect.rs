@@ -2,17 +2,21 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use cloister_chain_primitives::shard::{RSA_PUBLIC_EXPONENT, ShieldingKeys};
-use cloister_claims::Collateral;
+use cloister_chain_primitives::{
+    Registration,
+    shard::{RSA_PUBLIC_EXPONENT, ShieldingKeys},
+};
+use cloister_claims::{Collateral, TeeKind};
 use cloister_link::Connections;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sp_core::crypto::Ss58Codec;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     cli::{DumpOptions, EnclaveOptions, InspectOptions},
     error::WorkerError,
+    funds::{Purse, Sponsor},
     launch::{self, COLLATERAL, Enclave, Keep, Launch},
     layer_one::{LayerOne, RuntimeVersion, hex_text},
     operator::{Operator, say},
@@ -20,6 +24,7 @@ use crate::{
     run::{lock_directory, reach, stop_signal},
     sealed_identity,
     session::{Identity, Session, Shared},
+    submission::Submitter,
 };
 
 /// Prints the fingerprint.
@@ -68,17 +73,11 @@ pub async fn dump_ra(options: &DumpOptions) -> Result<(), WorkerError> {
         dumped = dump => dumped?,
         () = stop => return Ok(()),
     };
-    let Some((pending, collateral)) = dumped else { return Ok(()) };
+    let Some((pending, Identity { collateral, kind, .. })) = dumped else { return Ok(()) };
     write(&options.out, &pending, collateral.as_ref())?;
     let (evidence, bundle) = (options.out.join(EVIDENCE), options.out.join(COLLATERAL));
     if options.json {
-        say(json!({
-            "evidence": evidence.display().to_string(),
-            "collateral": collateral.map(|_| bundle.display().to_string()),
-            "block_number": pending.registration.block_number,
-            "incarnation_key": hex_text(&pending.registration.incarnation_key),
-            "tls_key_hash": hex_text(&pending.registration.tls_key_hash),
-        }));
+        say(dumped_json(&evidence, collateral.is_some().then_some(bundle.as_path()), &pending.registration, kind));
     } else {
         say(evidence.display());
         match collateral {
@@ -121,7 +120,12 @@ async fn start(
         version: version.unwrap_or(UNUSED_VERSION),
         url: None,
     };
-    Ok((Enclave::launch(&launch).await?, slot))
+    let enclave = Enclave::launch(&launch).await?;
+    if enclave.identity.kind == TeeKind::Simulated {
+        // Not by the log's level: nobody may take what is printed for more than it is.
+        eprintln!("{SIMULATED}");
+    }
+    Ok((enclave, slot))
 }
 
 /// Follows the chain with the enclave until it wants to register; nothing is submitted. `None` if it was stopped before.
@@ -130,10 +134,12 @@ async fn first_registration(
     layer_one: Arc<LayerOne>,
     version: RuntimeVersion,
     slot: Duration,
-) -> Result<Option<(Arc<Pending>, Option<Collateral>)>, WorkerError> {
+) -> Result<Option<(Arc<Pending>, Identity)>, WorkerError> {
     let Enclave { mut process, sender, receiver, identity } = enclave;
     let (registrations, mut newest) = watch::channel::<Newest>(None);
     let mut found = newest.clone();
+    let (shared, operator) = (Arc::new(Shared::new()), Operator::listening(|_| {}));
+    let purse = Purse::new(layer_one.clone(), &identity);
     let session = Session {
         connections: Connections::new(sender.clone(), 0),
         sender,
@@ -141,8 +147,9 @@ async fn first_registration(
         layer_one,
         version,
         slot,
-        shared: Arc::new(Shared::new()),
-        operator: Operator::listening(|_| {}),
+        submitter: Arc::new(Submitter::new(purse, Sponsor::Operator, operator.clone(), shared.clone())),
+        shared,
+        operator,
         registrations,
     };
     let stop = async move {
@@ -152,11 +159,22 @@ async fn first_registration(
     let pending = found.borrow_and_update().clone();
     let status = process.wait(crate::enclave_process::EXIT_PATIENCE).await;
     match (ended, pending) {
-        (_, Some(pending)) => Ok(Some((pending, identity.collateral))),
+        (_, Some(pending)) => Ok(Some((pending, identity))),
         (Err(WorkerError::EnclaveDied(None)), None) => Err(WorkerError::EnclaveDied(status)),
         (Err(error), None) => Err(error),
         (Ok(()), None) => Ok(None),
     }
+}
+
+fn dumped_json(evidence: &Path, collateral: Option<&Path>, registration: &Registration, kind: TeeKind) -> Value {
+    json!({
+        "evidence": evidence.display().to_string(),
+        "collateral": collateral.map(|path| path.display().to_string()),
+        "kind": kind.name(),
+        "block_number": registration.block_number,
+        "incarnation_key": hex_text(&registration.incarnation_key),
+        "tls_key_hash": hex_text(&registration.tls_key_hash),
+    })
 }
 
 fn write(directory: &Path, pending: &Pending, collateral: Option<&Collateral>) -> Result<(), WorkerError> {
@@ -181,6 +199,7 @@ fn published(keys: &ShieldingKeys) -> String {
     serde_json::to_string(&Published { n, e: RSA_PUBLIC_EXPONENT.to_le_bytes() }).unwrap_or_default()
 }
 
+const SIMULATED: &str = "warning: this enclave is simulated: only the process itself says what code it runs";
 const EVIDENCE: &str = "evidence.bin";
 /// An enclave that only introduces itself signs nothing.
 const UNUSED_VERSION: RuntimeVersion = RuntimeVersion { spec_version: 0, transaction_version: 0 };
@@ -240,6 +259,23 @@ mod tests {
         assert_eq!(std::fs::read(out.join("evidence.bin")).unwrap(), [1, 2, 3]);
         assert_eq!(std::fs::read_to_string(out.join("collateral.json")).unwrap(), bundle::to_json(&collateral()));
         assert!(node.state().submitted.is_empty());
+    }
+
+    #[test]
+    fn what_is_said_of_evidence_is_what_gets_registered() {
+        let registration = registration(5);
+        let (evidence, collateral) = (Path::new("out/evidence.bin"), Path::new("out/collateral.json"));
+        let said = dumped_json(evidence, Some(collateral), &registration, TeeKind::Simulated);
+        let expected = json!({
+            "evidence": "out/evidence.bin",
+            "collateral": "out/collateral.json",
+            "kind": "simulated",
+            "block_number": registration.block_number,
+            "incarnation_key": hex_text(&registration.incarnation_key),
+            "tls_key_hash": hex_text(&registration.tls_key_hash),
+        });
+        assert_eq!(said, expected);
+        assert_eq!(dumped_json(evidence, None, &registration, TeeKind::Sgx)["collateral"], Value::Null);
     }
 
     #[tokio::test]

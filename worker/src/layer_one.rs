@@ -58,6 +58,14 @@ impl LayerOneError {
         }
     }
 
+    /// Whether an extrinsic was refused for what it was signed with: its nonce, its era or the runtime's version, and
+    /// these go by.
+    pub fn wants_new_signature(&self) -> bool {
+        let is_stale = |message: &str| message.contains("ancient birth block") || message.contains("bad signature");
+        self.is_nonce_taken()
+            || matches!(self, Self::Refused { code: INVALID_TRANSACTION, message, .. } if is_stale(message))
+    }
+
     /// Whether another try over a new connection may help.
     pub fn is_connection(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Lost(_) | Self::Timeout { .. })

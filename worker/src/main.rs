@@ -9,6 +9,7 @@ mod configuration;
 mod enclave_process;
 mod error;
 mod finality;
+mod funds;
 mod http;
 mod inspect;
 mod launch;
@@ -19,6 +20,7 @@ mod relay;
 mod run;
 mod sealed_identity;
 mod session;
+mod submission;
 #[cfg(test)]
 mod testing;
 

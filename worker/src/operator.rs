@@ -4,11 +4,13 @@ use std::{
     fmt::{self, Debug, Formatter},
     io::Write,
     sync::Arc,
+    time::Duration,
 };
 
 use cloister_chain_primitives::{AccountId, Balance, BlockNumber, Moment, ShardId, UNIT};
 use serde_json::{Value, json};
 use sp_core::crypto::Ss58Codec;
+use tokio::time::Instant;
 
 use crate::{cli::shard_text, registration::Obstacle};
 
@@ -21,6 +23,9 @@ pub enum Progress {
     Registering { block_number: BlockNumber },
     /// The registration is final until then.
     Registered { expires_at: Moment },
+    /// The enclave waits with evidence until layer one's time, as last proven to it, and this machine's clock are
+    /// closer together.
+    LayerOneBehind { layer_one: Moment, clock: Moment },
     /// Clients are served.
     Serving { shard: ShardId },
 }
@@ -39,6 +44,7 @@ impl Progress {
                         event["for"] = json!("funds");
                         event["free"] = json!(free.to_string());
                         event["needed"] = json!(needed.to_string());
+                        event["missing"] = json!(needed.saturating_sub(*free).to_string());
                     }
                     Obstacle::Collateral { refusal, command } => {
                         event["for"] = json!("collateral");
@@ -49,12 +55,19 @@ impl Progress {
                         event["for"] = json!("refused");
                         event["refusal"] = json!(format!("{refusal:?}"));
                     }
-                    Obstacle::NotTaken(_) => event["for"] = json!("refused"),
+                    Obstacle::NotTaken(_) | Obstacle::SignedTooEarly(_) => event["for"] = json!("refused"),
                 }
                 event
             }
             Self::Registering { block_number } => json!({ "event": "registering", "block_number": block_number }),
             Self::Registered { expires_at } => json!({ "event": "registered", "expires_at": expires_at }),
+            Self::LayerOneBehind { layer_one, clock } => json!({
+                "event": "waiting",
+                "for": "time",
+                "reason": self.to_string(),
+                "layer_one": layer_one,
+                "clock": clock,
+            }),
             Self::Serving { shard } => json!({ "event": "serving", "shard": shard_text(shard) }),
         }
     }
@@ -72,13 +85,20 @@ impl fmt::Display for Progress {
                     Obstacle::Collateral { command, .. } => {
                         write!(f, "waiting for collateral: {obstacle}. Submit it with:\n{command}")
                     }
-                    Obstacle::Refused(_) | Obstacle::NotTaken(_) => {
+                    Obstacle::Refused(_) | Obstacle::NotTaken(_) | Obstacle::SignedTooEarly(_) => {
                         write!(f, "waiting to register {address}: {obstacle}")
                     }
                 }
             }
             Self::Registering { block_number } => write!(f, "registering, with evidence of block {block_number}"),
             Self::Registered { expires_at } => write!(f, "registered until {expires_at} (Unix ms)"),
+            Self::LayerOneBehind { layer_one, clock } => write!(
+                f,
+                "waiting for layer one's time: as last proven to the enclave it is {layer_one} (Unix ms), {} s behind \
+                 this machine's clock, {clock}. Until they are closer the enclave neither registers nor renews its \
+                 registration. Finality or storage proofs stall, the enclave is catching up, or this clock is wrong",
+                clock.saturating_sub(*layer_one) / 1_000
+            ),
             Self::Serving { shard } => write!(f, "serving shard {}", shard_text(shard)),
         }
     }
@@ -111,6 +131,58 @@ impl Debug for Operator {
         f.write_str("Operator")
     }
 }
+
+/// What the operator has been told: news at once, the same again every minute, in the log.
+#[derive(Debug, Default)]
+pub struct Told {
+    obstacles: Vec<Obstacle>,
+    pace: Pace,
+}
+
+impl Told {
+    pub fn tell(&mut self, operator: &Operator, account: &AccountId, obstacles: Vec<Obstacle>) {
+        if obstacles != self.obstacles {
+            self.pace = Pace::default();
+        }
+        if !self.pace.is_time(Instant::now()) {
+            return;
+        }
+        for obstacle in &obstacles {
+            let progress = Progress::Waiting { account: account.clone(), obstacle: obstacle.clone() };
+            if self.obstacles.contains(obstacle) {
+                tracing::info!("still {progress}");
+            } else if obstacle.passes() {
+                tracing::info!("{progress}");
+            } else {
+                operator.tell(&progress);
+            }
+        }
+        self.obstacles = obstacles;
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Lets something be said at once, and again only every minute.
+#[derive(Debug, Default)]
+pub struct Pace {
+    said: Option<Instant>,
+}
+
+impl Pace {
+    /// Whether to say it now.
+    pub fn is_time(&mut self, now: Instant) -> bool {
+        let is_time = self.said.is_none_or(|said| now.saturating_duration_since(said) >= REMINDER);
+        if is_time {
+            self.said = Some(now);
+        }
+        is_time
+    }
+}
+
+const REMINDER: Duration = Duration::from_secs(60);
 
 /// Prints a line; whoever has closed our standard output does not want it.
 pub fn say(line: impl fmt::Display) {
@@ -146,14 +218,30 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_on_is_said_once_a_minute() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let said = |pace: &mut Pace, ms| pace.is_time(start + Duration::from_millis(ms));
+        assert!(said(&mut pace, 5));
+        assert!(!said(&mut pace, 5) && !said(&mut pace, 60_004));
+        assert!(said(&mut pace, 60_005) && !said(&mut pace, 60_006));
+    }
+
+    #[test]
     fn every_event_is_for_people_and_for_programs() {
         let account = AccountId::new([7; 32]);
         let address = account.to_ss58check();
         let waiting = |obstacle| Progress::Waiting { account: account.clone(), obstacle };
 
-        let funds = waiting(Obstacle::Funds { free: 0, needed: 3 * UNIT });
-        assert!(funds.to_string().contains(&address) && funds.to_string().contains("3 UNIT"), "{funds}");
+        let funds = waiting(Obstacle::Funds { free: UNIT, needed: 3 * UNIT });
+        assert_eq!(
+            funds.to_string(),
+            format!(
+                "waiting for money on the enclave's account {address}: it has 1 UNIT of the 3 UNIT that it needs for \
+                 deposits and fees; send it 2 UNIT"
+            )
+        );
         let event = funds.event();
+        assert_eq!((&event["free"], &event["missing"]), (&json!("1000000000000"), &json!("2000000000000")));
         assert_eq!((&event["for"], &event["needed"]), (&json!("funds"), &json!("3000000000000")));
         assert_eq!(event["account"], json!(address));
 
@@ -168,6 +256,16 @@ mod tests {
         let refused = waiting(Obstacle::Refused(RegistrationRefused::TooSoon));
         assert!(refused.to_string().contains("too young"), "{refused}");
         assert_eq!((&refused.event()["for"], &refused.event()["refusal"]), (&json!("refused"), &json!("TooSoon")));
+
+        let behind = Progress::LayerOneBehind { layer_one: 1_700_000_000_000, clock: 1_700_000_061_500 };
+        let text = behind.to_string();
+        assert!(text.contains("1700000000000 (Unix ms), 61 s behind this machine's clock, 1700000061500."), "{text}");
+        let event = behind.event();
+        assert_eq!((&event["event"], &event["for"]), (&json!("waiting"), &json!("time")));
+        assert_eq!(
+            (&event["layer_one"], &event["clock"]),
+            (&json!(1_700_000_000_000u64), &json!(1_700_000_061_500u64))
+        );
 
         let shard = ShardId(H256::repeat_byte(3));
         for (progress, name) in [

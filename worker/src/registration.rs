@@ -6,16 +6,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cloister_chain_primitives::{
-    AccountId, Balance, EXISTENTIAL_DEPOSIT, Registration, RegistrationRefused, UNIT, calls::Call,
-};
-use cloister_claims::{Collateral, Refusal};
-use tokio::{sync::watch, time::Instant};
+use cloister_chain_primitives::{Balance, REGISTRATION_DEPOSIT, Registration, RegistrationRefused, calls::Call};
+use cloister_claims::{Collateral, Error, Refusal};
+use tokio::sync::watch;
 
 use crate::{
     alice,
-    layer_one::{LayerOne, LayerOneError},
-    operator::{Operator, Progress, units},
+    funds::{Funds, Purse, Sponsor},
+    layer_one::LayerOneError,
+    operator::{Operator, Progress, Told, units},
     session::Shared,
 };
 
@@ -33,7 +32,10 @@ pub type Newest = Option<Arc<Pending>>;
 /// Why a registration is not submitted yet.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Obstacle {
-    #[error("it has {}; send it {} for its registration and the extrinsics after it", units(*.free), units(*.needed))]
+    #[error(
+        "it has {} of the {} that it needs for deposits and fees; send it {}",
+        units(*.free), units(*.needed), units(.needed.saturating_sub(*.free))
+    )]
     Funds { free: Balance, needed: Balance },
     #[error("{refusal}")]
     Collateral { refusal: RegistrationRefused, command: String },
@@ -41,23 +43,24 @@ pub enum Obstacle {
     Refused(RegistrationRefused),
     #[error("layer one's node did not take the registration: {0}")]
     NotTaken(String),
+    #[error("the enclave has to sign the registration anew, and will: {0}")]
+    SignedTooEarly(String),
 }
 
-/// Who pays for an enclave and provides its collateral.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sponsor {
-    Operator,
-    /// Of development chains.
-    Alice,
+impl Obstacle {
+    /// Whether a few blocks remove it.
+    pub fn passes(&self) -> bool {
+        // The node's best block is the one that the evidence names: as good as always at first.
+        matches!(self, Self::Refused(RegistrationRefused::UnknownBlock) | Self::SignedTooEarly(_))
+    }
 }
 
 /// Submits an enclave's registrations.
 #[derive(Debug)]
 pub struct Registrar {
-    pub layer_one: Arc<LayerOne>,
+    pub purse: Purse,
     pub shared: Arc<Shared>,
     pub operator: Operator,
-    pub account: AccountId,
     pub sponsor: Sponsor,
     /// What the enclave itself brought.
     pub collateral: Option<Collateral>,
@@ -98,7 +101,7 @@ impl Registrar {
                     return;
                 }
                 Ok(Attempt::ObstacleRemoved) => continue,
-                Ok(Attempt::Waits(obstacles)) => told.tell(&self.operator, &self.account, obstacles),
+                Ok(Attempt::Waits(obstacles)) => told.tell(&self.operator, &self.purse.account, obstacles),
                 Err(error) => tracing::warn!(%error, "the registration waits for layer one's node"),
             }
             tokio::time::sleep(self.pause).await;
@@ -106,9 +109,7 @@ impl Registrar {
     }
 
     async fn attempt(&self, pending: &Pending) -> Result<Attempt, LayerOneError> {
-        let mut obstacles = Vec::new();
-        obstacles.extend(self.missing_funds(pending).await?);
-        obstacles.extend(self.refusal(pending).await?);
+        let obstacles = self.obstacles(pending).await?;
         if self.sponsor == Sponsor::Alice
             && let Some(obstacle) = obstacles.first()
         {
@@ -121,62 +122,66 @@ impl Registrar {
         if !obstacles.is_empty() {
             return Ok(Attempt::Waits(obstacles));
         }
-        match self.layer_one.submit(&pending.extrinsic).await {
+        match self.purse.layer_one.submit(&pending.extrinsic).await {
             Ok(()) => {
                 self.shared.metrics.extrinsics_submitted_total.inc();
                 Ok(Attempt::Submitted)
             }
-            Err(LayerOneError::Refused { message, .. }) => {
+            Err(error) => {
+                let signed_too_early = error.wants_new_signature();
+                let LayerOneError::Refused { message, .. } = error else { return Err(error) };
                 self.shared.metrics.extrinsics_failed_total.inc();
-                Ok(Attempt::Waits(vec![Obstacle::NotTaken(message)]))
+                Ok(Attempt::Waits(vec![match signed_too_early {
+                    true => Obstacle::SignedTooEarly(message),
+                    false => Obstacle::NotTaken(message),
+                }]))
             }
-            Err(error) => Err(error),
         }
     }
 
-    async fn missing_funds(&self, pending: &Pending) -> Result<Option<Obstacle>, LayerOneError> {
-        let fee = self.layer_one.fee(&pending.extrinsic).await?;
-        let free = self.layer_one.account(&self.account).await?.free;
-        // A fee may not reap the account.
-        let least = fee.saturating_add(EXISTENTIAL_DEPOSIT);
-        let needed = fee.saturating_mul(FEES_IN_HAND).saturating_add(EXISTENTIAL_DEPOSIT);
+    /// What stands in the way now: money, and what layer one would say.
+    async fn obstacles(&self, pending: &Pending) -> Result<Vec<Obstacle>, LayerOneError> {
+        let Funds { free, least, needed } = self.purse.for_registration(&pending.extrinsic).await?;
         let enough = match self.sponsor {
             Sponsor::Operator => least,
             Sponsor::Alice => needed,
         };
-        Ok((free < enough).then_some(Obstacle::Funds { free, needed }))
-    }
-
-    /// What layer one would say to the registration now.
-    async fn refusal(&self, pending: &Pending) -> Result<Option<Obstacle>, LayerOneError> {
-        let Err(refusal) = self.layer_one.check_registration(&self.account, &pending.registration).await? else {
-            return Ok(None);
-        };
-        Ok(Some(match is_for_want_of_collateral(refusal) {
-            true => Obstacle::Collateral { refusal, command: self.submit_collateral.clone() },
-            false => Obstacle::Refused(refusal),
-        }))
+        let mut obstacles = Vec::new();
+        if free < enough {
+            obstacles.push(Obstacle::Funds { free, needed });
+        }
+        let checked = self.purse.layer_one.check_registration(&self.purse.account, &pending.registration).await?;
+        match checked {
+            Ok(_) => {}
+            // Also of money that the account has, but that is frozen.
+            Err(RegistrationRefused::Deposit) if obstacles.is_empty() => {
+                let needed = needed.max(free.saturating_add(REGISTRATION_DEPOSIT));
+                obstacles.push(Obstacle::Funds { free, needed });
+            }
+            Err(RegistrationRefused::Deposit) => {}
+            Err(refusal) if is_for_want_of_collateral(refusal) => {
+                obstacles.push(Obstacle::Collateral { refusal, command: self.submit_collateral.clone() });
+            }
+            Err(refusal) => obstacles.push(Obstacle::Refused(refusal)),
+        }
+        Ok(obstacles)
     }
 
     /// As //Alice; `None` if money and collateral do not help.
     async fn remove(&self, obstacle: &Obstacle, pending: &Pending) -> Option<Result<(), alice::NoEffect>> {
         match obstacle {
-            Obstacle::Funds { needed, .. } => {
-                let amount = FUNDING.max(*needed);
-                tracing::info!(amount = units(amount), "funding the enclave's account as //Alice");
-                let funded = || async { Ok(self.layer_one.account(&self.account).await?.free >= *needed) };
-                Some(alice::act(&self.layer_one, &[Call::transfer_allow_death(&self.account, amount)], funded).await)
-            }
+            Obstacle::Funds { needed, .. } => Some(self.purse.have_alice_pay(*needed).await),
             Obstacle::Collateral { .. } => {
                 let calls = collateral_calls(self.collateral.as_ref()?);
                 tracing::info!("submitting the enclave's collateral as //Alice");
                 let known = || async {
-                    let checked = self.layer_one.check_registration(&self.account, &pending.registration).await?;
+                    let checked =
+                        self.purse.layer_one.check_registration(&self.purse.account, &pending.registration).await?;
                     Ok(!checked.is_err_and(is_for_want_of_collateral))
                 };
-                Some(alice::act(&self.layer_one, &calls, known).await)
+                Some(alice::act(&self.purse.layer_one, &calls, known).await)
             }
-            Obstacle::Refused(_) | Obstacle::NotTaken(_) => None,
+            Obstacle::Refused(_) | Obstacle::NotTaken(_) | Obstacle::SignedTooEarly(_) => None,
         }
     }
 }
@@ -188,41 +193,16 @@ enum Attempt {
     Waits(Vec<Obstacle>),
 }
 
-/// What the operator has been told: news at once, the same again every minute, in the log.
-#[derive(Debug, Default)]
-struct Told {
-    obstacles: Vec<Obstacle>,
-    at: Option<Instant>,
-}
-
-impl Told {
-    fn tell(&mut self, operator: &Operator, account: &AccountId, obstacles: Vec<Obstacle>) {
-        let news = obstacles != self.obstacles;
-        if !news && self.at.is_some_and(|at| at.elapsed() < REMINDER) {
-            return;
-        }
-        for obstacle in &obstacles {
-            let progress = Progress::Waiting { account: account.clone(), obstacle: obstacle.clone() };
-            if self.obstacles.contains(obstacle) {
-                tracing::info!("still {progress}");
-            } else if *obstacle == NEXT_BLOCK {
-                // The node's best block is the one that the evidence names: as good as always at first.
-                tracing::info!("{progress}");
-            } else {
-                operator.tell(&progress);
-            }
-        }
-        *self = Self { obstacles, at: Some(Instant::now()) };
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
-
+/// Whether newer collateral may help. That collateral runs out is a month's routine.
 fn is_for_want_of_collateral(refusal: RegistrationRefused) -> bool {
-    use RegistrationRefused::{Policy, QeIdentityMissing, TcbInfoMissing};
-    matches!(refusal, TcbInfoMissing | QeIdentityMissing | Policy(Refusal::CrlMissing))
+    use RegistrationRefused::{NotGenuine, Policy, QeIdentityMissing, TcbInfoMissing};
+    matches!(
+        refusal,
+        TcbInfoMissing
+            | QeIdentityMissing
+            | NotGenuine(Error::DocumentExpired | Error::CrlExpired)
+            | Policy(Refusal::CrlMissing | Refusal::EvaluationNumber | Refusal::CollateralAge)
+    )
 }
 
 /// The calls that submit collateral.
@@ -241,15 +221,8 @@ fn collateral_calls(collateral: &Collateral) -> Vec<Call> {
     calls
 }
 
-/// What the next block removes.
-const NEXT_BLOCK: Obstacle = Obstacle::Refused(RegistrationRefused::UnknownBlock);
 /// About a block: less often is slow, more often tells nothing new.
 pub const PAUSE: Duration = Duration::from_secs(2);
-/// What an enclave's account should hold, in fees of a registration: the shard's birth, confirmations and renewals follow.
-const FEES_IN_HAND: u128 = 10;
-/// Planck that //Alice gives.
-const FUNDING: Balance = 1_000 * UNIT;
-const REMINDER: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

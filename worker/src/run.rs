@@ -25,13 +25,15 @@ use crate::{
     cli::{RunOptions, parse_worker_url, shard_text},
     enclave_process::{EXIT_PATIENCE, EnclaveProcess},
     error::WorkerError,
+    funds::{Purse, Sponsor},
     http,
     launch::{self, Enclave, Keep, Launch},
     layer_one::{LayerOne, LayerOneError, RuntimeVersion, hex_text},
     operator::{Operator, event, say},
-    registration::{self, Registrar, Sponsor},
+    registration::{self, Registrar},
     relay,
     session::{Identity, Session, Shared},
+    submission::Submitter,
 };
 
 /// Runs until SIGTERM or SIGINT, or until something ends it.
@@ -109,14 +111,16 @@ async fn start(options: &RunOptions) -> Result<Started, WorkerError> {
         Ok(())
     });
     let operator = Operator::new(options.json);
+    let sponsor = if options.enclave.dev { Sponsor::Alice } else { Sponsor::Operator };
+    let purse = Purse::new(layer_one.clone(), &identity);
+    let submitter = Arc::new(Submitter::new(purse.clone(), sponsor, operator.clone(), shared.clone()));
     let (registrations, newest) = watch::channel(None);
     let registrar = Registrar {
-        layer_one: layer_one.clone(),
+        purse,
         shared: shared.clone(),
         operator: operator.clone(),
         submit_collateral: launch::submit_collateral(&options.enclave, &identity)?,
-        account: identity.account,
-        sponsor: if options.enclave.dev { Sponsor::Alice } else { Sponsor::Operator },
+        sponsor,
         collateral: identity.collateral,
         pause: registration::PAUSE,
     };
@@ -124,7 +128,8 @@ async fn start(options: &RunOptions) -> Result<Started, WorkerError> {
         registrar.run(newest).await;
         Ok(())
     });
-    let session = Session { sender, receiver, connections, layer_one, version, slot, shared, operator, registrations };
+    let session =
+        Session { sender, receiver, connections, layer_one, version, slot, shared, operator, submitter, registrations };
     Ok(Started { process, session, services, _lock: lock })
 }
 

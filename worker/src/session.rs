@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -24,9 +24,10 @@ use crate::{
     error::WorkerError,
     finality::{Follower, Synced, follow_versions},
     http::{Metrics, raise_to},
-    layer_one::{LayerOne, LayerOneError, RuntimeVersion, persist},
-    operator::{Operator, Progress},
+    layer_one::{LayerOne, RuntimeVersion, persist},
+    operator::{Operator, Pace, Progress},
     registration::{Newest, Pending},
+    submission::Submitter,
 };
 
 /// What the session fills and the servers read.
@@ -115,7 +116,9 @@ pub struct Session<S> {
     pub slot: Duration,
     pub shared: Arc<Shared>,
     pub operator: Operator,
-    /// Where the enclave's registrations go.
+    /// Where the enclave's extrinsics go.
+    pub submitter: Arc<Submitter>,
+    /// Where its registrations go.
     pub registrations: watch::Sender<Newest>,
 }
 
@@ -134,6 +137,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         feeds.spawn(tick(self.sender.clone(), self.slot));
         let mut answers = JoinSet::new();
         let turns = Arc::new(Semaphore::new(PARALLEL_ANSWERS));
+        let proof_errors = Arc::new(Mutex::new(Pace::default()));
+        let mut told_behind = false;
         let mut deadline = None;
         tokio::pin!(stop);
         loop {
@@ -168,17 +173,26 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 ToHost::ProofQuestion { question, at, keys } => {
                     self.shared.metrics.proof_questions_total.inc();
                     let (layer_one, sender, turns) = (self.layer_one.clone(), self.sender.clone(), turns.clone());
+                    let (shared, proof_errors) = (self.shared.clone(), proof_errors.clone());
                     answers.spawn(async move {
                         let _turn = turns.acquire().await;
-                        answer(&layer_one, &sender, question, at, &keys).await;
+                        if let Err(error) = answer(&layer_one, &sender, question, at, &keys).await {
+                            shared.metrics.proofs_missing_total.inc();
+                            // The enclave asks again in every slot.
+                            if proof_errors.lock().unwrap_or_else(PoisonError::into_inner).is_time(Instant::now()) {
+                                tracing::warn!(error, "layer one's node has no proof of what the enclave has to know");
+                            }
+                        }
                     });
                 }
                 ToHost::Submit { extrinsic } => {
-                    let (layer_one, sender, turns) = (self.layer_one.clone(), self.sender.clone(), turns.clone());
-                    let shared = self.shared.clone();
+                    let (submitter, sender, turns) = (self.submitter.clone(), self.sender.clone(), turns.clone());
                     answers.spawn(async move {
                         let _turn = turns.acquire().await;
-                        submit(&layer_one, &sender, &shared.metrics, &extrinsic).await;
+                        if let Err(reason) = submitter.submit(&extrinsic).await {
+                            let extrinsic_hash = Hashing::hash(&extrinsic);
+                            let _ = sender.send(ToEnclave::SubmitFailed { extrinsic_hash, reason }).await;
+                        }
                     });
                 }
                 ToHost::Serving { shard } => {
@@ -189,10 +203,18 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                     self.registrations.send_replace(Some(Arc::new(Pending { registration, extrinsic })));
                 }
                 ToHost::Registered { expires_at } => {
+                    told_behind = false;
                     self.registrations.send_replace(None);
                     self.shared.metrics.registrations_total.inc();
                     self.shared.metrics.registration_expires_at.set(gauge(expires_at / 1_000));
                     self.operator.tell(&Progress::Registered { expires_at });
+                }
+                ToHost::LayerOneBehind { layer_one, clock } => {
+                    let progress = Progress::LayerOneBehind { layer_one, clock };
+                    match std::mem::replace(&mut told_behind, true) {
+                        true => tracing::warn!("still {progress}"),
+                        false => self.operator.tell(&progress),
+                    }
                 }
                 ToHost::Block { number, hash, bytes, .. } => {
                     self.shared.metrics.blocks_total.inc();
@@ -201,8 +223,20 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 ToHost::ConnectionData { connection, bytes } => self.connections.data(connection, &bytes)?,
                 ToHost::ConnectionCredit { connection, bytes } => self.connections.credit(connection, bytes)?,
                 ToHost::ConnectionClosed { connection } => self.connections.closed(connection)?,
-                ToHost::Status { pool, block, accounts, state_bytes, inbox_consumed, rpc_requests, .. } => {
+                ToHost::Status {
+                    pool,
+                    block,
+                    accounts,
+                    state_bytes,
+                    layer_one_read,
+                    layer_one_time,
+                    inbox_consumed,
+                    rpc_requests,
+                    ..
+                } => {
                     let metrics = &self.shared.metrics;
+                    metrics.layer_one_read.set(layer_one_read.into());
+                    metrics.layer_one_time.set(gauge(layer_one_time / 1_000));
                     metrics.pool_calls.set(pool.into());
                     metrics.block_number.set(gauge(block));
                     metrics.accounts.set(gauge(accounts));
@@ -230,29 +264,21 @@ async fn tick(enclave: Sender<ToEnclave>, slot: Duration) {
     }
 }
 
-async fn answer(layer_one: &LayerOne, enclave: &Sender<ToEnclave>, question: u64, at: H256, keys: &[Vec<u8>]) {
+/// `Err` if there is no proof, for the reason that the enclave is given, too.
+async fn answer(
+    layer_one: &LayerOne,
+    enclave: &Sender<ToEnclave>,
+    question: u64,
+    at: H256,
+    keys: &[Vec<u8>],
+) -> Result<(), String> {
     let proof = persist(ANSWER_PATIENCE, || layer_one.read_proof(keys, at)).await.map_err(|error| error.to_string());
+    let outcome = proof.as_ref().map(|_| ()).map_err(Clone::clone);
     let sent = enclave.send(ToEnclave::ProofAnswer { question, proof }).await;
-    if let Err(LinkError::FrameTooLarge { length }) = sent {
-        let proof = Err(format!("the proof has {length} bytes"));
-        let _ = enclave.send(ToEnclave::ProofAnswer { question, proof }).await;
-    }
-}
-
-async fn submit(layer_one: &LayerOne, enclave: &Sender<ToEnclave>, metrics: &Metrics, extrinsic: &[u8]) {
-    match persist(ANSWER_PATIENCE, || layer_one.submit(extrinsic)).await {
-        Ok(()) => metrics.extrinsics_submitted_total.inc(),
-        Err(error) => {
-            metrics.extrinsics_failed_total.inc();
-            tracing::warn!(%error, "layer one did not take an extrinsic of the enclave");
-            let extrinsic_hash = Hashing::hash(extrinsic);
-            let reason = match error {
-                LayerOneError::Refused { message, .. } => message,
-                other => other.to_string(),
-            };
-            let _ = enclave.send(ToEnclave::SubmitFailed { extrinsic_hash, reason }).await;
-        }
-    }
+    let Err(LinkError::FrameTooLarge { length }) = sent else { return outcome };
+    let reason = format!("the proof has {length} bytes");
+    let _ = enclave.send(ToEnclave::ProofAnswer { question, proof: Err(reason.clone()) }).await;
+    Err(reason)
 }
 
 fn lost(error: LinkError) -> WorkerError {

@@ -11,7 +11,7 @@ use std::{
 
 use cloister_chain_primitives::{
     AccountId, Balance, BlockNumber, BuildMode, EnclaveRecord, H256, Header, Nonce, Registration, RegistrationRefused,
-    ShardBirth, ShardConfig, ShardId, Standing,
+    ShardBirth, ShardConfig, ShardEntry, ShardId, Standing,
     shard::{RSA_MODULUS_BYTES, ShieldingKeys},
     storage,
 };
@@ -27,7 +27,10 @@ use serde_json::{Value, json};
 use sp_runtime::{Digest, DigestItem};
 use tokio::{io::AsyncReadExt, sync::broadcast};
 
-use crate::layer_one::{FinalityProof, GRANDPA_ENGINE_ID, RuntimeVersion, hex_text};
+use crate::{
+    funds::Purse,
+    layer_one::{FinalityProof, GRANDPA_ENGINE_ID, LayerOne, RuntimeVersion, hex_text},
+};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 pub const VERSION: RuntimeVersion = RuntimeVersion { spec_version: 100, transaction_version: 1 };
@@ -40,7 +43,9 @@ pub struct State {
     pub justified: std::collections::BTreeSet<BlockNumber>,
     pub finalized: BlockNumber,
     pub submitted: Vec<Vec<u8>>,
-    pub refuse_extrinsics: bool,
+    /// With what words extrinsics are refused.
+    pub refuse_extrinsics: Option<&'static str>,
+    pub refuse_proofs: bool,
     /// Whether only the newest finalized block's state is left.
     pub pruned: bool,
     pub storage: std::collections::HashMap<Vec<u8>, Vec<u8>>,
@@ -60,6 +65,17 @@ impl State {
     pub fn fund(&mut self, account: &AccountId, free: Balance) {
         let info = storage::AccountInfo { free, ..Default::default() };
         self.storage.insert(storage::account(account), info.encode());
+    }
+
+    /// The enclave is registered.
+    pub fn record(&mut self) {
+        self.storage.insert(storage::enclave(&account()), record().encode());
+    }
+
+    /// The enclave's shard is born.
+    pub fn bear(&mut self) {
+        let entry = ShardEntry { birth: birth(), born_at: 1 };
+        self.storage.insert(storage::shard(&shard()), entry.encode());
     }
 }
 
@@ -178,14 +194,17 @@ impl FakeNode {
                 _ => vec![([3u8; 32], 1u64)].encode(),
             })))
         });
-        method("state_getReadProof", |_, params| Ok(json!({ "at": params[1], "proof": params[0] })));
+        method("state_getReadProof", |state, params| match state.refuse_proofs {
+            true => Err(ErrorObjectOwned::owned(4003, "State already discarded", None::<()>)),
+            false => Ok(json!({ "at": params[1], "proof": params[0] })),
+        });
         method("state_getStorage", |state, params| {
             let key = hex::decode(&params[0].as_str().unwrap()[2..]).unwrap();
             Ok(json!(state.storage.get(&key).map(|value| hex_text(value))))
         });
         method("author_submitExtrinsic", |state, params| {
-            if state.refuse_extrinsics {
-                return Err(ErrorObjectOwned::owned(1010, "Invalid Transaction", Some("payment")));
+            if let Some(words) = state.refuse_extrinsics {
+                return Err(ErrorObjectOwned::owned(1010, "Invalid Transaction", Some(words)));
             }
             if state.collisions > 0 {
                 state.collisions -= 1;
@@ -241,7 +260,7 @@ pub fn shard() -> ShardId {
     ShardId(H256::repeat_byte(3))
 }
 
-fn birth() -> ShardBirth {
+pub fn birth() -> ShardBirth {
     ShardBirth {
         config: ShardConfig {
             enclave_fingerprint: [1; 32],
@@ -255,6 +274,12 @@ fn birth() -> ShardBirth {
         genesis_commitment: H256::zero(),
         founder: account(),
     }
+}
+
+/// The enclave's account and shard at a node.
+pub fn purse(node: SocketAddr) -> Purse {
+    let layer_one = Arc::new(LayerOne::new(format!("ws://{node}")));
+    Purse { layer_one, account: account(), birth: birth(), shard: shard() }
 }
 
 /// An enclave's first word, with a new identity.

@@ -121,6 +121,7 @@ impl Actor {
     async fn handle(&mut self, event: ToEnclave) -> Result<(), StopReason> {
         match event {
             ToEnclave::Finality { headers, justification } => self.engine.finality(headers, &justification),
+            // Why there is none, the host tells its operator.
             ToEnclave::ProofAnswer { question, proof } => self.engine.proof(question, proof.ok()),
             ToEnclave::Tick { unix_ms } => {
                 self.engine.tick(unix_ms);
@@ -171,6 +172,7 @@ impl Actor {
                 tracing::info!(expires_at, "the registration is proven");
                 ToHost::Registered { expires_at }
             }
+            Action::LayerOneBehind { layer_one, clock } => ToHost::LayerOneBehind { layer_one, clock },
             Action::Serving => {
                 tracing::info!("the shard's entry is proven; serving");
                 self.clients.serve();
@@ -251,6 +253,8 @@ impl Actor {
             accounts: figures.accounts,
             state_bytes: figures.state_bytes,
             layer_one: figures.layer_one,
+            layer_one_read: figures.layer_one_read,
+            layer_one_time: figures.layer_one_time,
             inbox_consumed: figures.inbox_consumed,
             rpc_requests: self.clients.requests(),
             connections: u32::try_from(self.connections.count()).unwrap_or(u32::MAX),

@@ -139,6 +139,14 @@ pub enum Action {
         /// When it expires, in layer one's time.
         expires_at: Moment,
     },
+    /// A registration is due, and no evidence is made for it, because layer one's proven time is too far behind the
+    /// host's clock. Comes again every minute of that clock.
+    LayerOneBehind {
+        /// Layer one's time as last proven.
+        layer_one: Moment,
+        /// The host's clock.
+        clock: Moment,
+    },
     /// The shard's entry is proven; clients may come.
     Serving,
     /// A block was made.
@@ -379,6 +387,11 @@ impl Engine {
             self.question = None;
         }
         self.ask_next();
+        if let Some(View { time, .. }) = self.view
+            && self.registration.must_tell_behind(time, hint)
+        {
+            self.actions.push(Action::LayerOneBehind { layer_one: time, clock: hint });
+        }
         if self.serving {
             self.produce();
         }

@@ -10,13 +10,23 @@ use cloister_chain_primitives::{
 use cloister_keys::AccountKey;
 use sp_runtime::generic::Era;
 
-/// Extrinsics of the enclave's account, one nonce in flight at a time. Only the account's proven nonce tells that one
-/// landed.
+/// Extrinsics of the enclave's account, one nonce at a time. Only the account's proven nonce tells that one landed.
+///
+/// A registration goes first, but one that is signed may wait long for what its host has to see to. So the two take
+/// turns: calls pass a registration once it can no longer land, which leaves no doubt about whose the nonce was; and a
+/// registration, which has a deadline, replaces a call that is lost.
 pub(crate) struct Extrinsics {
     chain: ChainVersion,
+    /// The newest one; signed when it is its turn.
     registration: Option<Registration>,
     waiting: VecDeque<Call>,
-    in_flight: Option<InFlight>,
+    /// The registration that was signed last, as long as it may land. It is not repeated: the next one has newer
+    /// evidence.
+    registering: Option<Signed>,
+    /// The call that was signed last, as long as it may land.
+    calling: Option<Calling>,
+    /// Until this block no registration goes before calls.
+    calls_first_until: BlockNumber,
     seen: Option<Seen>,
 }
 
@@ -27,14 +37,25 @@ pub(crate) enum Outgoing {
     Registration(Registration, Vec<u8>),
 }
 
-struct InFlight {
-    /// `None`: a registration. It is not repeated: the next one has newer evidence.
-    call: Option<Call>,
+struct Signed {
     extrinsic: Vec<u8>,
     nonce: Nonce,
     sent: BlockNumber,
-    /// Last block in which the extrinsic is valid.
+    /// First block in which the extrinsic is no longer valid.
     expires: BlockNumber,
+}
+
+impl Signed {
+    fn is_lost(&self, number: BlockNumber) -> bool {
+        number >= self.sent.saturating_add(RESEND_BLOCKS)
+    }
+}
+
+struct Calling {
+    call: Call,
+    signed: Signed,
+    /// Whether a registration with the same nonce may have landed instead.
+    rivalled: bool,
 }
 
 struct Seen {
@@ -46,7 +67,15 @@ struct Seen {
 
 impl Extrinsics {
     pub fn new(chain: ChainVersion) -> Self {
-        Self { chain, registration: None, waiting: VecDeque::new(), in_flight: None, seen: None }
+        Self {
+            chain,
+            registration: None,
+            waiting: VecDeque::new(),
+            registering: None,
+            calling: None,
+            calls_first_until: 0,
+            seen: None,
+        }
     }
 
     pub fn set_version(&mut self, spec_version: u32, transaction_version: u32) {
@@ -61,25 +90,32 @@ impl Extrinsics {
         self.waiting.push_back(call);
     }
 
-    /// Goes out before everything else, and in place of one that has not landed.
+    /// Goes out when it is a registration's turn, unless a newer one comes before that.
     pub fn register(&mut self, registration: Registration) {
         self.registration = Some(registration);
     }
 
     /// Whether `call` waits or is in flight.
     pub fn holds(&self, call: &Call) -> bool {
-        let in_flight = self.in_flight.as_ref().and_then(|sent| sent.call.as_ref());
-        in_flight == Some(call) || self.waiting.contains(call)
+        self.calling.as_ref().is_some_and(|calling| calling.call == *call) || self.waiting.contains(call)
     }
 
     /// The account's nonce as proven at a finalized block.
     pub fn observe(&mut self, number: BlockNumber, hash: H256, nonce: Option<Nonce>) {
-        let landed = |sent: &InFlight| nonce.is_some_and(|next| next > sent.nonce);
-        if let Some(sent) = self.in_flight.take_if(|sent| landed(sent) || number > sent.expires)
-            && !landed(&sent)
-            && let Some(call) = sent.call
+        let landed = |signed: &Signed| nonce.is_some_and(|next| next > signed.nonce);
+        let over = |signed: &Signed| landed(signed) || number > signed.expires;
+        if let Some(Calling { call, signed, rivalled }) = self.calling.take_if(|calling| over(&calling.signed))
+            // The nonce may have been the registration's, and one that layer one refused leaves no trace: what calls do
+            // may be done twice.
+            && (rivalled || !landed(&signed))
         {
             self.waiting.push_front(call);
+        }
+        if self.registering.take_if(|signed| over(signed)).is_some_and(|signed| !landed(&signed)) {
+            self.calls_first_until = number.saturating_add(TURN_BLOCKS);
+            if let Some(calling) = &mut self.calling {
+                calling.rivalled = false;
+            }
         }
         self.seen = Some(Seen { number, hash, nonce });
     }
@@ -87,41 +123,62 @@ impl Extrinsics {
     /// The next extrinsic to submit, if there is one whose turn it is.
     pub fn next(&mut self, account: &AccountKey) -> Option<Outgoing> {
         let Seen { number, nonce, .. } = *self.seen.as_ref()?;
-        if self.in_flight.as_ref().is_none_or(|sent| sent.call.is_none())
+        if self.is_registrations_turn(number)
             && let Some(registration) = self.registration.take()
         {
             // The host gives the account its money after it has tried the registration.
             let call = Call::register_enclave(&registration);
-            let extrinsic = self.sign(account, &call, None, nonce.unwrap_or(0))?;
+            let signed = self.sign(account, &call, nonce.unwrap_or(0), TURN_BLOCKS)?;
+            if let Some(calling) = &mut self.calling {
+                calling.rivalled = true;
+            }
+            let extrinsic = signed.extrinsic.clone();
+            self.registering = Some(signed);
             return Some(Outgoing::Registration(registration, extrinsic));
         }
-        if let Some(sent) = &mut self.in_flight {
-            let lost = sent.call.is_some() && number >= sent.sent.saturating_add(RESEND_BLOCKS);
-            return lost.then(|| {
-                sent.sent = number;
-                Outgoing::Call(sent.extrinsic.clone())
+        if self.registering.is_some() {
+            return None;
+        }
+        if let Some(Calling { signed, .. }) = &mut self.calling {
+            return signed.is_lost(number).then(|| {
+                signed.sent = number;
+                Outgoing::Call(signed.extrinsic.clone())
             });
         }
         let nonce = nonce?;
         let call = self.waiting.pop_front()?;
-        self.sign(account, &call, Some(call.clone()), nonce).map(Outgoing::Call)
+        let signed = self.sign(account, &call, nonce, CALL_ERA_BLOCKS)?;
+        let extrinsic = signed.extrinsic.clone();
+        self.calling = Some(Calling { call, signed, rivalled: false });
+        Some(Outgoing::Call(extrinsic))
     }
 
-    fn sign(&mut self, account: &AccountKey, call: &Call, repeated: Option<Call>, nonce: Nonce) -> Option<Vec<u8>> {
-        let seen = self.seen.as_ref()?;
-        let era = Era::mortal(ERA_BLOCKS, u64::from(seen.number));
-        let mortality = Mortality { era, birth_hash: seen.hash };
+    fn is_registrations_turn(&self, number: BlockNumber) -> bool {
+        match (&self.registering, &self.calling) {
+            // A newer one replaces an older one, but does not add to the time that calls have waited for that.
+            (Some(_), None) => self.waiting.is_empty(),
+            (Some(_), Some(_)) => false,
+            (None, None) => self.waiting.is_empty() || number >= self.calls_first_until,
+            (None, Some(calling)) => calling.signed.is_lost(number) && number >= self.calls_first_until,
+        }
+    }
+
+    fn sign(&self, account: &AccountKey, call: &Call, nonce: Nonce, era_blocks: BlockNumber) -> Option<Signed> {
+        let &Seen { number, hash, .. } = self.seen.as_ref()?;
+        let era = Era::mortal(era_blocks.into(), number.into());
+        let mortality = Mortality { era, birth_hash: hash };
         let extrinsic =
             extrinsic::signed(call, &account.account(), nonce, mortality, &self.chain, |payload| account.sign(payload));
-        let expires = BlockNumber::try_from(era.death(u64::from(seen.number))).unwrap_or(BlockNumber::MAX);
-        let (extrinsic, sent) = (extrinsic, seen.number);
-        self.in_flight = Some(InFlight { call: repeated, extrinsic: extrinsic.clone(), nonce, sent, expires });
-        Some(extrinsic)
+        let expires = BlockNumber::try_from(era.death(number.into())).unwrap_or(BlockNumber::MAX);
+        Some(Signed { extrinsic, nonce, sent: number, expires })
     }
 }
 
-/// How long an extrinsic is valid, in layer-one blocks.
-const ERA_BLOCKS: u64 = 64;
+/// How long a call is valid, in layer-one blocks; a power of two.
+const CALL_ERA_BLOCKS: BlockNumber = 64;
+/// How long a registration is valid, and how long calls go first after one that did not land, in layer-one blocks; a
+/// power of two.
+const TURN_BLOCKS: BlockNumber = 32;
 /// After how many layer-one blocks what did not land is passed to the host again.
 pub(crate) const RESEND_BLOCKS: BlockNumber = 10;
 /// Most calls that wait.
@@ -131,6 +188,7 @@ const MAX_WAITING: usize = 256;
 mod tests {
     use cloister_chain_primitives::ShardId;
     use cloister_claims::Evidence;
+    use codec::Encode;
 
     use super::*;
 
@@ -215,5 +273,105 @@ mod tests {
         assert!(matches!(extrinsics.next(&account), Some(Outgoing::Registration(..))));
         extrinsics.observe(7, hash(3), Some(9));
         assert!(matches!(extrinsics.next(&account), Some(Outgoing::Call(_))));
+    }
+
+    /// What an extrinsic is, by the call at its end.
+    fn is(extrinsic: &[u8], call: &Call) -> bool {
+        extrinsic.ends_with(&call.encode())
+    }
+
+    #[test]
+    fn calls_pass_a_registration_that_can_no_longer_land_and_it_them() {
+        let (mut extrinsics, account) = extrinsics();
+        extrinsics.observe(100, hash(1), Some(7));
+        extrinsics.register(registration(100));
+        assert!(matches!(extrinsics.next(&account), Some(Outgoing::Registration(..))));
+        extrinsics.add(confirmation(1));
+        extrinsics.add(confirmation(2));
+        for number in 101..=100 + TURN_BLOCKS {
+            extrinsics.register(registration(number));
+            extrinsics.observe(number, hash(2), Some(7));
+            assert_eq!(extrinsics.next(&account), None, "the first one may still land; a newer one would add to that");
+        }
+        let mut nonce = 7;
+        let after = 100 + TURN_BLOCKS + 1;
+        for (number, call) in [(after, confirmation(1)), (after + 3, confirmation(2))] {
+            extrinsics.observe(number, hash(3), Some(nonce));
+            let Some(Outgoing::Call(extrinsic)) = extrinsics.next(&account) else { panic!("no call at {number}") };
+            assert!(is(&extrinsic, &call));
+            assert_eq!(extrinsics.next(&account), None, "one nonce at a time");
+            nonce += 1;
+        }
+        // None waits any longer.
+        extrinsics.observe(after + 6, hash(4), Some(nonce));
+        let Some(Outgoing::Registration(newest, _)) = extrinsics.next(&account) else { panic!("none") };
+        assert_eq!(newest, registration(100 + TURN_BLOCKS));
+        assert!(!extrinsics.holds(&confirmation(1)) && !extrinsics.holds(&confirmation(2)), "each landed once");
+    }
+
+    #[test]
+    fn calls_without_end_do_not_keep_a_registration_waiting() {
+        let (mut extrinsics, account) = extrinsics();
+        extrinsics.observe(1, hash(1), Some(0));
+        extrinsics.register(registration(1));
+        assert!(matches!(extrinsics.next(&account), Some(Outgoing::Registration(..))));
+        let (mut nonce, mut registered_at) = (0, None);
+        for number in 2..=3 + 2 * TURN_BLOCKS {
+            extrinsics.add(confirmation(number));
+            extrinsics.register(registration(number));
+            extrinsics.observe(number, hash(2), Some(nonce));
+            match extrinsics.next(&account) {
+                Some(Outgoing::Call(_)) => nonce += 1,
+                Some(Outgoing::Registration(newest, _)) => {
+                    assert_eq!(newest, registration(number));
+                    registered_at = registered_at.or(Some(number));
+                }
+                None => {}
+            }
+        }
+        assert_eq!((nonce, registered_at), (TURN_BLOCKS, Some(2 + 2 * TURN_BLOCKS)));
+    }
+
+    #[test]
+    fn a_registration_replaces_a_lost_call_which_goes_again_whichever_of_them_landed() {
+        let (mut extrinsics, account) = extrinsics();
+        extrinsics.observe(10, hash(1), Some(4));
+        extrinsics.add(confirmation(1));
+        let Some(Outgoing::Call(first)) = extrinsics.next(&account) else { panic!("none") };
+        extrinsics.register(registration(10));
+        extrinsics.observe(10 + RESEND_BLOCKS - 1, hash(2), Some(4));
+        assert_eq!(extrinsics.next(&account), None, "it may just be slow");
+        extrinsics.observe(10 + RESEND_BLOCKS, hash(3), Some(4));
+        assert!(matches!(extrinsics.next(&account), Some(Outgoing::Registration(..))));
+        extrinsics.register(registration(20));
+        extrinsics.observe(10 + 2 * RESEND_BLOCKS, hash(4), Some(4));
+        assert_eq!(extrinsics.next(&account), None, "neither of the two is sent again while the other may land");
+        extrinsics.observe(11 + 2 * RESEND_BLOCKS, hash(5), Some(5));
+        assert!(extrinsics.holds(&confirmation(1)), "the nonce does not tell whose it was");
+        let Some(Outgoing::Registration(newer, _)) = extrinsics.next(&account) else { panic!("none") };
+        assert_eq!(newer, registration(20));
+        extrinsics.observe(12 + 2 * RESEND_BLOCKS, hash(6), Some(6));
+        let Some(Outgoing::Call(again)) = extrinsics.next(&account) else { panic!("none") };
+        assert!(is(&again, &confirmation(1)) && again != first);
+        extrinsics.observe(13 + 2 * RESEND_BLOCKS, hash(7), Some(7));
+        assert!(!extrinsics.holds(&confirmation(1)), "not a third time");
+    }
+
+    #[test]
+    fn a_lost_call_is_not_forgotten_while_registrations_do_not_land() {
+        let (mut extrinsics, account) = extrinsics();
+        extrinsics.observe(10, hash(1), Some(4));
+        extrinsics.add(confirmation(1));
+        assert!(matches!(extrinsics.next(&account), Some(Outgoing::Call(_))));
+        extrinsics.register(registration(10));
+        extrinsics.observe(20, hash(2), Some(4));
+        assert!(matches!(extrinsics.next(&account), Some(Outgoing::Registration(..))));
+        extrinsics.register(registration(20));
+        extrinsics.observe(20 + TURN_BLOCKS + 1, hash(3), Some(4));
+        assert!(matches!(extrinsics.next(&account), Some(Outgoing::Call(_))), "its turn");
+        extrinsics.observe(20 + TURN_BLOCKS + 2, hash(4), Some(5));
+        assert!(!extrinsics.holds(&confirmation(1)), "the registration with this nonce could not land any more");
+        let Some(Outgoing::Registration(newer, _)) = extrinsics.next(&account) else { panic!("none") };
+        assert_eq!(newer, registration(20));
     }
 }

@@ -26,5 +26,5 @@ mod queries;
 mod registration;
 
 pub use engine::{Action, Engine, Identity, Setup, SetupError, Stop};
-pub use production::{MAX_CALLS_PER_BLOCK, MAX_CLOCK_AHEAD_MS, MAX_INBOX_PER_BLOCK};
+pub use production::{MAX_BLOCKS_UNREAD, MAX_CALLS_PER_BLOCK, MAX_CLOCK_AHEAD_MS, MAX_INBOX_PER_BLOCK, Pause};
 pub use queries::{CallRefused, Figures, MAX_QUERY_LIFETIME_BLOCKS, QueryRefused, VerifiedGetter};

@@ -1,16 +1,32 @@
 //! Making blocks.
 
-use cloister_chain_primitives::{AccountId, H256, InboxEntry, Moment};
-use cloister_state::{StateDiff, encrypt_diff};
+use cloister_chain_primitives::{AccountId, BlockNumber, H256, InboxEntry, Moment};
+use cloister_state::{Purpose as Sealed, Scope, StateDiff};
 use cloister_stf::{BlockContext, BlockError, BlockExecution, CallOutcome, VerifiedCall};
 use cloister_wire::{
     TrustedOperationStatus,
     envelope::Purpose,
     sidechain::{BlockData, SidechainHeader, SignedBlock},
 };
-use codec::DecodeAll;
+use codec::{DecodeAll, Encode};
 
-use crate::engine::{Action, Engine, Head, Stop};
+use crate::engine::{Action, Engine, Head, Stop, View};
+
+/// Why nothing is signed for now. It goes on when layer one does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Pause {
+    /// Finality stalls, or the host's clock is wrong. Only blocks wait for that: an answer says how old what it rests
+    /// on is.
+    #[error("layer one's finalized time is too old")]
+    ClockAhead,
+    /// The host does not bring the state of blocks whose finality it does bring.
+    #[error("layer one's state was proven too many finalized blocks ago")]
+    Unread,
+    /// By the clock the registration is over, and no finalized block has shown yet whether it was renewed.
+    #[error("the registration on layer one has run out and no renewal is proven")]
+    Expiring,
+}
 
 /// What came of a block's work.
 struct Executed {
@@ -33,7 +49,7 @@ impl Engine {
         if self.inbox.is_empty() && !self.pool.has_ready() {
             return;
         }
-        let Some(timestamp) = self.slot_time() else { return };
+        let Ok(timestamp) = self.slot_time() else { return };
         // A host that ticks faster than it should gets no more than twice the blocks; one with a little jitter loses none.
         let earliest = self.parent_time.map_or(0, |time| time.saturating_add(Moment::from(self.slot_ms) / 2));
         if timestamp < earliest {
@@ -115,12 +131,24 @@ impl Engine {
         Ok(Executed { diff: execution.finish()?, included, refused })
     }
 
-    /// max(parent + 1 ms, layer one's time, the host's hint); none while that is too far above layer one's time, because
-    /// then finality stalls or the host lies.
-    pub(crate) fn slot_time(&self) -> Option<Moment> {
-        let view = self.view.as_ref()?;
+    /// When a block that is made now is made, or why none is.
+    pub(crate) fn slot_time(&self) -> Result<Moment, Pause> {
+        let (time, view) = self.time_to_sign()?;
+        if time > view.time.saturating_add(MAX_CLOCK_AHEAD_MS) { Err(Pause::ClockAhead) } else { Ok(time) }
+    }
+
+    /// max(parent + 1 ms, layer one's time, the host's hint), and what is proven of layer one; or why nothing is
+    /// signed.
+    pub(crate) fn time_to_sign(&self) -> Result<(Moment, &View), Pause> {
+        let view = self.view.as_ref().ok_or(Pause::Unread)?;
+        if self.light_client.head().number.saturating_sub(view.number) > MAX_BLOCKS_UNREAD {
+            return Err(Pause::Unread);
+        }
         let time = self.next_moment().max(view.time).max(self.time_hint);
-        (time <= view.time.saturating_add(MAX_CLOCK_AHEAD_MS)).then_some(time)
+        match self.registration.expires_at() {
+            Some(expires_at) if time < expires_at => Ok((time, view)),
+            _ => Err(Pause::Expiring),
+        }
     }
 
     pub(crate) fn height(&self) -> u64 {
@@ -132,7 +160,8 @@ impl Engine {
     }
 
     fn seal(&mut self, number: u64, mut data: BlockData, diff: &StateDiff, included: Vec<Included>) {
-        let Ok(encrypted) = encrypt_diff(&self.state_secret, &self.genesis, &self.shard, number, diff) else {
+        let scope = Scope { secret: &self.state_secret, genesis: &self.genesis, shard: &self.shard };
+        let Ok(encrypted) = scope.seal(Sealed::Block { number }, &diff.encode()) else {
             return self.stop(Stop::Internal("a state diff could not be encrypted"));
         };
         self.state.apply(diff);
@@ -183,3 +212,7 @@ pub const MAX_INBOX_PER_BLOCK: usize = 64;
 pub const MAX_CALLS_PER_BLOCK: usize = 1_000;
 /// How far the slot time may run ahead of layer one's newest finalized time, in milliseconds.
 pub const MAX_CLOCK_AHEAD_MS: Moment = 30_000;
+/// How many finalized layer-one blocks may have gone by since the newest one whose state was proven. A node that lost
+/// one state or a host that is slow for a moment is no reason to pause; beyond that, what is signed rests on an old
+/// state while a newer one, with an eviction in it perhaps, is withheld.
+pub const MAX_BLOCKS_UNREAD: BlockNumber = 20;

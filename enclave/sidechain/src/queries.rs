@@ -1,6 +1,6 @@
 //! What clients ask of the engine.
 
-use cloister_chain_primitives::{H256, ShardId};
+use cloister_chain_primitives::{BlockNumber, H256, Moment, ShardId};
 use cloister_pool::{Admission, Admitted, Refused};
 use cloister_stf::VerifiedCall;
 use cloister_wire::{
@@ -9,7 +9,10 @@ use cloister_wire::{
 };
 use codec::Encode;
 
-use crate::engine::{Action, Engine};
+use crate::{
+    engine::{Action, Engine},
+    production::Pause,
+};
 
 /// Why a call was not taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -18,9 +21,9 @@ pub enum CallRefused {
     /// The shard's entry is not proven yet.
     #[error("the shard is not served yet")]
     NotServing,
-    /// Layer one's finality stalls, or the host's clock is wrong.
-    #[error("paused: layer one's finalized time is too old")]
-    Paused,
+    /// No blocks are made for now.
+    #[error("paused: {0}")]
+    Paused(#[from] Pause),
     /// The sender has nothing on the shard.
     #[error("the sender does not exist on the shard")]
     UnknownSender,
@@ -36,6 +39,9 @@ pub enum QueryRefused {
     /// The shard's entry is not proven yet.
     #[error("the shard is not served yet")]
     NotServing,
+    /// Nothing is signed for now.
+    #[error("paused: {0}")]
+    Paused(#[from] Pause),
     /// The request names another shard.
     #[error("unknown shard")]
     UnknownShard,
@@ -74,9 +80,7 @@ impl Engine {
         if !self.is_serving() {
             return Err(CallRefused::NotServing);
         }
-        if self.slot_time().is_none() {
-            return Err(CallRefused::Paused);
-        }
+        self.slot_time()?;
         if !cloister_stf::account_exists(&self.state, call.sender()) {
             return Err(CallRefused::UnknownSender);
         }
@@ -103,6 +107,7 @@ impl Engine {
         if !self.is_serving() {
             return Err(QueryRefused::NotServing);
         }
+        self.time_to_sign()?;
         match &getter.0 {
             Getter::Public(PublicGetter::Inbox) => Ok(Some(cloister_stf::inbox_status(&self.state).encode())),
             Getter::Trusted(signed) => Ok(self.read(&signed.getter)),
@@ -128,6 +133,8 @@ impl Engine {
             accounts: cloister_stf::account_count(&self.state),
             state_bytes: u64::try_from(self.state.bytes()).unwrap_or(u64::MAX),
             layer_one: self.light_client.head().number,
+            layer_one_read: self.view.as_ref().map_or(0, |view| view.number),
+            layer_one_time: self.view.as_ref().map_or(0, |view| view.time),
             inbox_consumed: self.consumed,
         }
     }
@@ -175,7 +182,11 @@ pub struct Figures {
     /// Bytes of keys and values of the state.
     pub state_bytes: u64,
     /// Height of the newest finalized layer-one block.
-    pub layer_one: u32,
+    pub layer_one: BlockNumber,
+    /// Height of the newest one whose state was proven.
+    pub layer_one_read: BlockNumber,
+    /// Its time (Unix milliseconds); 0 without one.
+    pub layer_one_time: Moment,
     /// Inbox entries consumed.
     pub inbox_consumed: u64,
 }

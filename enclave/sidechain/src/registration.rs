@@ -19,6 +19,8 @@ pub(crate) struct OwnRegistration {
     /// The newest block that evidence was asked for.
     attested: Option<Attested>,
     proven: Option<Proven>,
+    /// The host's clock when the host was last told that layer one's time is too far behind it.
+    told_behind: Option<Moment>,
 }
 
 /// What this start states about itself.
@@ -46,12 +48,17 @@ struct Proven {
 
 impl OwnRegistration {
     pub fn new(stated: Stated) -> Self {
-        Self { stated, attested: None, proven: None }
+        Self { stated, attested: None, proven: None, told_behind: None }
     }
 
     /// Whether the newest finalized block has the record.
     pub fn is_proven(&self) -> bool {
         self.proven.is_some()
+    }
+
+    /// When the registration expires, in layer one's time, as last proven.
+    pub fn expires_at(&self) -> Option<Moment> {
+        self.proven.map(|proven| proven.expires_at)
     }
 
     /// Takes in what a finalized block holds under the enclave's account at its time `now`. Gives the time of expiry if
@@ -86,19 +93,35 @@ impl OwnRegistration {
     /// host's clock: while layer one's time is far behind it, the light client is catching up, and evidence that names
     /// an old block would be refused.
     pub fn due(&mut self, head: Head, now: Moment, hint: Moment) -> Option<[u8; 64]> {
-        let wanted = match &self.proven {
-            None => true,
-            Some(Proven { verified_at, expires_at }) => {
-                now >= verified_at.saturating_add(expires_at.saturating_sub(*verified_at) / 2)
-            }
-        };
         let recent = |attested: &Attested| head.number < attested.at.saturating_add(RESEND_BLOCKS);
-        if !wanted || self.attested.as_ref().is_some_and(recent) || now.saturating_add(MAX_BEHIND_MS) < hint {
+        if !self.is_wanted(now) || self.attested.as_ref().is_some_and(recent) || is_behind(now, hint) {
             return None;
         }
         self.attested = Some(Attested { at: head.number, answered: false });
         let Stated { genesis, account, incarnation_key, tls_key_hash, .. } = &self.stated;
         Some(report_data(genesis, account, incarnation_key, tls_key_hash, &head.hash))
+    }
+
+    /// Whether it is time to tell the host that a registration waits because layer one's time, `now` as last proven, is
+    /// too far behind its clock `hint`: one of them is wrong, or finality or proofs stall.
+    pub fn must_tell_behind(&mut self, now: Moment, hint: Moment) -> bool {
+        // While layer one stands still, the clock alone can tell that a renewal has become due.
+        if !is_behind(now, hint) || !self.is_wanted(hint) {
+            self.told_behind = None;
+            return false;
+        }
+        let due = self.told_behind.is_none_or(|told| hint.abs_diff(told) >= TELL_AGAIN_MS);
+        if due {
+            self.told_behind = Some(hint);
+        }
+        due
+    }
+
+    /// Whether a registration, first or renewed, is due at `now`.
+    fn is_wanted(&self, now: Moment) -> bool {
+        self.proven.is_none_or(|Proven { verified_at, expires_at }| {
+            now >= verified_at.saturating_add(expires_at.saturating_sub(verified_at) / 2)
+        })
     }
 
     /// The registration with the evidence that was asked for last.
@@ -115,5 +138,11 @@ impl OwnRegistration {
     }
 }
 
+fn is_behind(now: Moment, hint: Moment) -> bool {
+    now.saturating_add(MAX_BEHIND_MS) < hint
+}
+
 /// How far layer one's time may be behind the host's clock when evidence is made.
 const MAX_BEHIND_MS: Moment = 60_000;
+/// How often the host is told that it is further behind than that.
+const TELL_AGAIN_MS: Moment = 60_000;

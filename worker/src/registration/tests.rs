@@ -1,10 +1,13 @@
-use cloister_claims::Error;
+use cloister_chain_primitives::{EXISTENTIAL_DEPOSIT, SHARD_DEPOSIT, UNIT};
 use codec::Encode;
 use jsonrpsee::server::ServerHandle;
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use super::*;
-use crate::testing::{FEE, FakeNode, PATIENCE, State, account, collateral, registration};
+use crate::{
+    funds::{FEES_IN_HAND, FUNDING},
+    testing::{FEE, FakeNode, PATIENCE, State, account, collateral, purse, registration},
+};
 
 /// A registrar at a fake node.
 struct Stage {
@@ -22,10 +25,9 @@ async fn stage(sponsor: Sponsor, collateral: Option<Collateral>, prepare: impl F
     let (tell, progress) = mpsc::unbounded_channel();
     let (newest, follow_newest) = watch::channel(None);
     let registrar = Registrar {
-        layer_one: Arc::new(LayerOne::new(format!("ws://{address}"))),
+        purse: purse(address),
         shared: Arc::new(Shared::new()),
         operator: Operator::listening(move |progress| tell.send(progress.clone()).unwrap_or_default()),
-        account: account(),
         sponsor,
         collateral,
         submit_collateral: "cloister attest submit".into(),
@@ -72,8 +74,11 @@ fn extrinsic(block_number: u32) -> Vec<u8> {
 }
 
 fn rich(state: &mut State) {
-    state.fund(&account(), UNIT);
+    state.fund(&account(), 100 * UNIT);
 }
+
+/// What a first start must have: deposits, the fees of registration and birth, and those in hand.
+const FIRST_START: Balance = REGISTRATION_DEPOSIT + SHARD_DEPOSIT + (2 + FEES_IN_HAND) * FEE + EXISTENTIAL_DEPOSIT;
 
 #[tokio::test]
 async fn a_registration_that_layer_one_would_take_is_submitted() {
@@ -96,16 +101,14 @@ async fn the_operator_is_told_once_what_is_missing_and_the_registration_waits_fo
     let nothing = |state: &mut State| state.refusal = Some(RegistrationRefused::TcbInfoMissing);
     let mut stage = stage(Sponsor::Operator, Some(collateral()), nothing).await;
     stage.register(5);
-    let needed = 10 * FEE + EXISTENTIAL_DEPOSIT;
-    assert_eq!(stage.obstacle().await, Obstacle::Funds { free: 0, needed });
+    assert_eq!(stage.obstacle().await, Obstacle::Funds { free: 0, needed: FIRST_START });
     let command = "cloister attest submit".to_owned();
     let missing = |refusal| Obstacle::Collateral { refusal, command: command.clone() };
     assert_eq!(stage.obstacle().await, missing(RegistrationRefused::TcbInfoMissing));
     stage.looks(3).await;
     assert!(stage.progress.try_recv().is_err(), "told once");
 
-    // Just enough to register counts, although more is asked for.
-    stage.node.state().fund(&account(), FEE + EXISTENTIAL_DEPOSIT);
+    stage.node.state().fund(&account(), FIRST_START);
     stage.node.state().refusal = Some(RegistrationRefused::QeIdentityMissing);
     assert_eq!(stage.obstacle().await, missing(RegistrationRefused::QeIdentityMissing));
     let crl = RegistrationRefused::Policy(Refusal::CrlMissing);
@@ -114,6 +117,79 @@ async fn the_operator_is_told_once_what_is_missing_and_the_registration_waits_fo
     assert!(stage.node.state().submitted.is_empty());
     stage.node.state().refusal = None;
     assert_eq!(stage.next().await, Progress::Registering { block_number: 5 });
+}
+
+/// Without that, an enclave would register and then not bear its shard.
+#[tokio::test]
+async fn an_account_must_be_able_to_pay_for_all_that_a_start_brings() {
+    let mut stage = stage(Sponsor::Operator, None, |state| state.fund(&account(), FIRST_START - 1)).await;
+    stage.register(5);
+    assert_eq!(stage.obstacle().await, Obstacle::Funds { free: FIRST_START - 1, needed: FIRST_START });
+    // A predecessor's deposit counts for the identity.
+    let needed = FIRST_START - REGISTRATION_DEPOSIT;
+    stage.node.state().fund(&account(), needed - 1);
+    stage.node.state().record();
+    let mut obstacle = stage.obstacle().await;
+    // A look may have been under way.
+    while obstacle != (Obstacle::Funds { free: needed - 1, needed }) {
+        obstacle = stage.obstacle().await;
+    }
+    stage.node.state().fund(&account(), needed);
+    assert_eq!(stage.next().await, Progress::Registering { block_number: 5 });
+}
+
+#[tokio::test]
+async fn a_renewal_does_not_wait_for_the_money_for_the_next() {
+    let least = FEE + EXISTENTIAL_DEPOSIT;
+    let serving = |state: &mut State| {
+        state.record();
+        state.bear();
+        state.fund(&account(), least - 1);
+    };
+    let mut stage = stage(Sponsor::Operator, None, serving).await;
+    stage.register(5);
+    let needed = least + FEES_IN_HAND * FEE;
+    assert_eq!(stage.obstacle().await, Obstacle::Funds { free: least - 1, needed });
+    stage.node.state().fund(&account(), least);
+    assert_eq!(stage.next().await, Progress::Registering { block_number: 5 });
+}
+
+#[tokio::test]
+async fn a_deposit_that_layer_one_cannot_hold_is_a_matter_of_money() {
+    let mut stage = stage(Sponsor::Operator, None, rich).await;
+    stage.node.state().refusal = Some(RegistrationRefused::Deposit);
+    stage.register(5);
+    let needed = 100 * UNIT + REGISTRATION_DEPOSIT;
+    assert_eq!(stage.obstacle().await, Obstacle::Funds { free: 100 * UNIT, needed });
+    stage.node.state().fund(&account(), 1);
+    assert_eq!(stage.obstacle().await, Obstacle::Funds { free: 1, needed: FIRST_START });
+    stage.looks(3).await;
+    assert!(stage.progress.try_recv().is_err(), "the same is not told twice");
+    assert!(stage.node.state().submitted.is_empty());
+}
+
+#[tokio::test]
+async fn collateral_that_ran_out_or_is_too_old_is_asked_for_with_the_command() {
+    use RegistrationRefused::{NotGenuine, Policy};
+    let mut stage = stage(Sponsor::Operator, None, rich).await;
+    let refusals = [
+        NotGenuine(Error::DocumentExpired),
+        NotGenuine(Error::CrlExpired),
+        Policy(Refusal::CollateralAge),
+        Policy(Refusal::EvaluationNumber),
+    ];
+    stage.node.state().refusal = Some(refusals[0]);
+    stage.register(5);
+    for refusal in refusals {
+        stage.node.state().refusal = Some(refusal);
+        let expected = Obstacle::Collateral { refusal, command: "cloister attest submit".into() };
+        let mut obstacle = stage.obstacle().await;
+        // A look may have been under way.
+        while obstacle != expected {
+            obstacle = stage.obstacle().await;
+        }
+    }
+    assert!(stage.node.state().submitted.is_empty());
 }
 
 #[tokio::test]
@@ -173,11 +249,31 @@ async fn the_newest_registration_wins() {
 #[tokio::test]
 async fn what_the_node_does_not_take_is_told() {
     let mut stage = stage(Sponsor::Operator, None, rich).await;
-    stage.node.state().refuse_extrinsics = true;
+    stage.node.state().refuse_extrinsics = Some("payment");
     stage.register(5);
     assert_eq!(stage.obstacle().await, Obstacle::NotTaken("Invalid Transaction: \"payment\"".into()));
-    stage.node.state().refuse_extrinsics = false;
+    stage.node.state().refuse_extrinsics = None;
     assert_eq!(stage.next().await, Progress::Registering { block_number: 5 });
+}
+
+#[tokio::test]
+async fn a_registration_whose_nonce_or_era_is_over_waits_for_the_next_without_a_word() {
+    let mut stage = stage(Sponsor::Operator, None, rich).await;
+    stage.register(5);
+    let words =
+        ["Transaction is outdated", "Transaction has an ancient birth block", "Transaction has a bad signature"];
+    for words in words {
+        stage.node.state().refuse_extrinsics = Some(words);
+        stage.looks(3).await;
+    }
+    stage.node.state().refuse_extrinsics = None;
+    stage.register(15);
+    let mut progress = stage.next().await;
+    // The older one may be tried once more.
+    while progress == (Progress::Registering { block_number: 5 }) {
+        progress = stage.next().await;
+    }
+    assert_eq!(progress, Progress::Registering { block_number: 15 });
 }
 
 #[tokio::test]

@@ -10,8 +10,10 @@ use tokio::{
 
 use super::*;
 use crate::{
+    funds::Sponsor,
+    registration::Obstacle,
     relay,
-    testing::{FakeNode, PATIENCE, VERSION, identity, registration, shard},
+    testing::{FakeNode, PATIENCE, VERSION, account, identity, purse, registration, shard},
 };
 
 type EnclaveEnd = (Sender<ToHost>, Receiver<DuplexStream, ToEnclave>);
@@ -53,6 +55,7 @@ async fn stage() -> Stage {
     });
     let (tell, progress) = mpsc::unbounded_channel();
     let (registrations, newest) = watch::channel(None);
+    let operator = Operator::listening(move |progress| tell.send(progress.clone()).unwrap_or_default());
     let session = Session {
         sender,
         receiver,
@@ -61,7 +64,8 @@ async fn stage() -> Stage {
         version: VERSION,
         slot: Duration::from_millis(20),
         shared: shared.clone(),
-        operator: Operator::listening(move |progress| tell.send(progress.clone()).unwrap_or_default()),
+        submitter: submitter(address, &operator, &shared),
+        operator,
         registrations,
     };
     let (stop, stopped) = oneshot::channel::<()>();
@@ -70,6 +74,10 @@ async fn stage() -> Stage {
     };
     let session = tokio::spawn(session.run(services, stopped));
     Stage { node, enclave, host, shared, progress, newest, trusted, stop: Some(stop), session, _handle: handle }
+}
+
+fn submitter(node: std::net::SocketAddr, operator: &Operator, shared: &Arc<Shared>) -> Arc<Submitter> {
+    Arc::new(Submitter::new(purse(node), Sponsor::Operator, operator.clone(), shared.clone()))
 }
 
 impl Stage {
@@ -186,6 +194,88 @@ async fn registrations_are_passed_on_until_one_is_final() {
 }
 
 #[tokio::test]
+async fn the_operator_is_told_that_the_clock_keeps_a_registration_waiting() {
+    let log = Log::default();
+    let _listening = log.listen();
+    let mut stage = stage().await;
+    let behind = |clock| ToHost::LayerOneBehind { layer_one: 1_000, clock };
+    stage.enclave.send(behind(62_000)).await.unwrap();
+    stage.enclave.send(behind(122_000)).await.unwrap();
+    stage.enclave.send(ToHost::Registered { expires_at: 9 }).await.unwrap();
+    stage.enclave.send(behind(182_000)).await.unwrap();
+    for expected in [
+        Progress::LayerOneBehind { layer_one: 1_000, clock: 62_000 },
+        Progress::Registered { expires_at: 9 },
+        Progress::LayerOneBehind { layer_one: 1_000, clock: 182_000 },
+    ] {
+        assert_eq!(timeout(PATIENCE, stage.progress.recv()).await.unwrap().unwrap(), expected);
+    }
+    let repeated = Progress::LayerOneBehind { layer_one: 1_000, clock: 122_000 };
+    assert!(log.text().contains(&format!("WARN cloister_worker::session: still {repeated}")), "{}", log.text());
+}
+
+#[tokio::test]
+async fn that_the_node_has_no_proofs_is_logged_with_its_reason_and_sparingly() {
+    let log = Log::default();
+    let _listening = log.listen();
+    let mut stage = stage().await;
+    stage.node.state().refuse_proofs = true;
+    let reason = "layer one refused state_getReadProof: State already discarded (4003)";
+    for question in 1..=3 {
+        let at = stage.node.hash(0);
+        stage.enclave.send(ToHost::ProofQuestion { question, at, keys: vec![vec![1]] }).await.unwrap();
+        assert_eq!(stage.next().await, ToEnclave::ProofAnswer { question, proof: Err(reason.into()) });
+    }
+    let counted = async {
+        while stage.shared.metrics.proofs_missing_total.get() < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, counted).await.unwrap();
+    assert_eq!(log.text().matches(reason).count(), 1, "{}", log.text());
+}
+
+#[tokio::test]
+async fn an_extrinsic_that_the_account_cannot_pay_is_told_with_the_missing_amount() {
+    let mut stage = stage().await;
+    stage.node.state().refuse_extrinsics = Some("payment");
+    stage.enclave.send(ToHost::Submit { extrinsic: vec![4, 5] }).await.unwrap();
+    let progress = timeout(PATIENCE, stage.progress.recv()).await.unwrap().unwrap();
+    let Progress::Waiting { account: told, obstacle: Obstacle::Funds { free: 0, needed } } = progress else {
+        panic!("{progress:?}")
+    };
+    assert_eq!(told, account());
+    assert!(needed > 0);
+}
+
+/// What is logged by this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
+        let logger = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).finish();
+        tracing::subscriber::set_default(logger)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
 async fn a_session_feeds_answers_relays_and_stops() {
     let mut stage = stage().await;
     let ToEnclave::Tick { unix_ms } = timeout(PATIENCE, stage.host.recv()).await.unwrap().unwrap() else {
@@ -206,7 +296,7 @@ async fn a_session_feeds_answers_relays_and_stops() {
     assert_eq!(stage.next().await, ToEnclave::ProofAnswer { question: 9, proof: Ok(vec![vec![1], vec![2, 3]]) });
 
     // Extrinsics.
-    stage.node.state().refuse_extrinsics = true;
+    stage.node.state().refuse_extrinsics = Some("payment");
     stage.enclave.send(ToHost::Submit { extrinsic: vec![4, 5] }).await.unwrap();
     let reason = "Invalid Transaction: \"payment\"".to_owned();
     let extrinsic_hash = Hashing::hash(&[4, 5]);
@@ -236,16 +326,19 @@ async fn a_session_feeds_answers_relays_and_stops() {
         accounts: 3,
         state_bytes: 4,
         layer_one: 5,
-        inbox_consumed: 6,
-        rpc_requests: 7,
-        connections: 8,
+        layer_one_read: 6,
+        layer_one_time: 7_999,
+        inbox_consumed: 8,
+        rpc_requests: 9,
+        connections: 10,
     };
     stage.enclave.send(status).await.unwrap();
     stage.enclave.send(ToHost::ProofQuestion { question: 10, at: hash, keys: vec![] }).await.unwrap();
     stage.next().await;
     assert!(stage.shared.is_serving());
     assert_eq!(stage.shared.blocks.range(shard(), H256::zero(), None).unwrap(), [[1]]);
-    assert_eq!(stage.shared.metrics.accounts.get(), 3);
+    let metrics = &stage.shared.metrics;
+    assert_eq!((metrics.accounts.get(), metrics.layer_one_read.get(), metrics.layer_one_time.get()), (3, 6, 7));
 
     stage.stop.take().unwrap().send(()).unwrap();
     assert_eq!(stage.next().await, ToEnclave::Stop);
@@ -288,6 +381,7 @@ async fn a_failed_service_ends_the_session() {
     let ((sender, receiver), _enclave) = link();
     let mut services = JoinSet::new();
     services.spawn(async { Err(WorkerError::Service(std::io::ErrorKind::AddrInUse.into())) });
+    let (operator, shared) = (Operator::listening(|_| {}), Arc::new(Shared::new()));
     let session = Session {
         connections: Connections::new(sender.clone(), 1),
         sender,
@@ -295,8 +389,9 @@ async fn a_failed_service_ends_the_session() {
         layer_one: Arc::new(LayerOne::new(format!("ws://{address}"))),
         version: VERSION,
         slot: Duration::from_millis(20),
-        shared: Arc::new(Shared::new()),
-        operator: Operator::listening(|_| {}),
+        submitter: submitter(address, &operator, &shared),
+        shared,
+        operator,
         registrations: watch::channel(None).0,
     };
     let ended = timeout(PATIENCE, session.run(services, std::future::pending())).await.unwrap();

@@ -2,7 +2,8 @@
 
 use cloister_chain_primitives::{H256, ShardEntry, ShardId, storage};
 use cloister_light_client::Error;
-use cloister_sidechain::{CallRefused, MAX_CLOCK_AHEAD_MS, Stop};
+use cloister_sidechain::{CallRefused, MAX_BLOCKS_UNREAD, MAX_CLOCK_AHEAD_MS, Pause, QueryRefused, Stop};
+use cloister_wire::{Getter, PublicGetter};
 use codec::Encode;
 use proptest::prelude::*;
 
@@ -114,7 +115,7 @@ fn a_clock_far_ahead_or_a_stall_of_finality_pauses_and_resumes_without_loss() {
     world.tick();
     assert_eq!(world.blocks.len(), 1, "paused");
     let second = world.transfer("Alice", "Bob", UNIT / 2, 1);
-    assert_eq!(world.engine.submit(second.clone()), Err(CallRefused::Paused));
+    assert_eq!(world.engine.submit(second.clone()), Err(CallRefused::Paused(Pause::ClockAhead)));
     world.finalize();
     world.tick();
     assert_eq!(world.free_balance("Bob"), UNIT, "resumed");
@@ -127,6 +128,55 @@ fn a_clock_far_ahead_or_a_stall_of_finality_pauses_and_resumes_without_loss() {
     world.tick();
     assert!(world.blocks.last().unwrap().block_data.timestamp > time);
     assert_eq!(world.free_balance("Bob"), UNIT + UNIT / 2);
+}
+
+#[test]
+fn an_enclave_that_is_shown_finality_without_state_pauses_until_it_is_shown_that_too() {
+    let mut world = World::with_accounts(&[("Alice", 2 * UNIT)]);
+    let inbox = || Getter::Public(PublicGetter::Inbox);
+    let read = world.engine.figures().layer_one_read;
+    for _ in 0..MAX_BLOCKS_UNREAD {
+        world.finalize_unread();
+    }
+    let first = world.transfer("Alice", "Bob", UNIT, 0);
+    world.engine.submit(first).unwrap();
+    world.tick();
+    world.fail_proofs();
+    assert_eq!(world.blocks.len(), 2, "that far behind it goes on");
+    world.answer(&world.shard(), inbox()).unwrap();
+
+    world.finalize_unread();
+    let figures = world.engine.figures();
+    assert_eq!((figures.layer_one_read, figures.layer_one), (read, read + MAX_BLOCKS_UNREAD + 1));
+    let second = world.transfer("Alice", "Bob", UNIT / 2, 1);
+    let refused = world.engine.submit(second.clone()).unwrap_err();
+    assert_eq!(refused, CallRefused::Paused(Pause::Unread));
+    assert_eq!(refused.to_string(), "paused: layer one's state was proven too many finalized blocks ago");
+    let refused = world.answer(&world.shard(), inbox()).unwrap_err();
+    assert_eq!(refused, QueryRefused::Paused(Pause::Unread));
+    assert_eq!(refused.to_string(), "paused: layer one's state was proven too many finalized blocks ago");
+
+    world.tick();
+    while world.answer_one() {}
+    assert_eq!(world.engine.figures().layer_one_read, figures.layer_one);
+    world.engine.submit(second).unwrap();
+    world.tick();
+    assert_eq!(world.free_balance("Bob"), UNIT + UNIT / 2, "resumed");
+}
+
+#[test]
+fn a_paused_enclave_makes_no_block_of_what_it_had_taken() {
+    let mut world = World::with_accounts(&[("Alice", 2 * UNIT)]);
+    let transfer = world.transfer("Alice", "Bob", UNIT, 0);
+    world.engine.submit(transfer).unwrap();
+    for _ in 0..=MAX_BLOCKS_UNREAD {
+        world.finalize_unread();
+    }
+    world.tick();
+    assert_eq!(world.blocks.len(), 1);
+    while world.answer_one() {}
+    world.tick();
+    assert_eq!((world.blocks.len(), world.free_balance("Bob")), (2, UNIT));
 }
 
 #[test]

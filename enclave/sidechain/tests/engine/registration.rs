@@ -2,7 +2,7 @@
 
 use cloister_chain_primitives::{RegistrationRefused, Standing, storage};
 use cloister_claims::TeeKind;
-use cloister_sidechain::{CallRefused, QueryRefused, Stop};
+use cloister_sidechain::{CallRefused, MAX_CLOCK_AHEAD_MS, Pause, QueryRefused, Stop};
 use cloister_wire::{Getter, PublicGetter};
 
 use crate::world::{UNIT, World, account};
@@ -112,6 +112,129 @@ fn evidence_is_not_made_while_the_light_client_catches_up() {
     world.now = clock;
     world.finalize();
     assert_eq!(world.registrations.len(), 1);
+}
+
+#[test]
+fn the_host_is_told_that_its_clock_keeps_a_registration_waiting() {
+    let mut world = World::new();
+    world.attests = false;
+    world.finalize();
+    let layer_one = world.now;
+    let mut tick = |clock: u64| {
+        world.engine.tick(clock);
+        world.take_actions();
+        std::mem::take(&mut world.behind)
+    };
+    assert_eq!(tick(layer_one + 60_000), [], "not too far ahead");
+    assert_eq!(tick(layer_one + 60_001), [(layer_one, layer_one + 60_001)]);
+    assert_eq!(tick(layer_one + 60_002), [], "not in every slot");
+    assert_eq!(tick(layer_one + 60_001 + 59_999), []);
+    assert_eq!(tick(layer_one + 60_001 + 60_000), [(layer_one, layer_one + 120_001)], "every minute");
+    assert_eq!(tick(layer_one), [], "set right");
+    assert_eq!(tick(layer_one + 60_001), [(layer_one, layer_one + 60_001)], "news again");
+}
+
+#[test]
+fn a_renewal_that_a_wrong_clock_keeps_waiting_is_told_before_the_registration_expires() {
+    let mut world = World::serving();
+    let half = some_blocks_later(&mut world);
+    let ahead = 61_000;
+    world.engine.tick(half - 1);
+    world.take_actions();
+    assert_eq!(world.behind, [], "none is due");
+    world.now = half - 1_000;
+    world.engine.tick(half + ahead);
+    world.take_actions();
+    assert_eq!(world.behind.len(), 1, "layer one's time as last proven is that of the registration");
+    world.finalize();
+    assert_eq!(world.registrations.len(), 1, "the clock is still too far ahead");
+    world.engine.tick(half + ahead + 60_000);
+    world.take_actions();
+    assert_eq!(world.behind.last(), Some(&(half, half + ahead + 60_000)));
+    world.engine.tick(half);
+    world.take_actions();
+    world.finalize();
+    assert_eq!(world.registrations.len(), 2);
+    assert_eq!(world.behind.len(), 2);
+}
+
+/// A host withholds finality, so that the enclave does not learn that its registration is over.
+#[test]
+fn nothing_is_signed_beyond_the_registrations_own_end() {
+    let mut world = World::with_accounts(&[("Alice", 2 * UNIT)]);
+    world.land();
+    some_blocks_later(&mut world);
+    world.registry.interval_ms = 20_000;
+    let inbox = || Getter::Public(PublicGetter::Inbox);
+    world.change_record(|record| record.expires_at = record.verified_at + 40_000);
+    let expires_at = world.record().unwrap().expires_at;
+    world.now = expires_at - 10_000;
+    world.finalize();
+    assert_eq!(world.registered, Some(expires_at));
+
+    let transfers = [world.transfer("Alice", "Bob", UNIT, 0), world.transfer("Alice", "Bob", UNIT / 2, 1)];
+    let [first, second] = transfers;
+    world.engine.submit(first).unwrap();
+    world.engine.tick(expires_at - 2);
+    world.take_actions();
+    assert_eq!(world.blocks.last().unwrap().block_data.timestamp, expires_at - 2);
+    world.answer(&world.shard(), inbox()).unwrap();
+
+    let blocks = world.blocks.len();
+    world.engine.submit(second.clone()).unwrap();
+    assert!(expires_at + 1_000 < world.engine.figures().layer_one_time + MAX_CLOCK_AHEAD_MS);
+    world.engine.tick(expires_at + 1_000);
+    world.take_actions();
+    assert_eq!(world.blocks.len(), blocks);
+    let refused = world.engine.submit(second).unwrap_err();
+    assert_eq!(refused, CallRefused::Paused(Pause::Expiring));
+    assert_eq!(refused.to_string(), "paused: the registration on layer one has run out and no renewal is proven");
+    assert_eq!(world.answer(&world.shard(), inbox()), Err(QueryRefused::Paused(Pause::Expiring)));
+    assert_eq!(world.stopped, None, "only a finalized block ends it");
+
+    // The block that it was not shown has the renewal.
+    world.now = expires_at + 500;
+    world.register();
+    world.finalize();
+    assert!(world.registered > Some(expires_at));
+    world.engine.tick(expires_at + 2_000);
+    world.take_actions();
+    assert_eq!(world.blocks.len(), blocks + 1, "resumed");
+}
+
+/// Enough of them that evidence may be made again; gives when a renewal is due.
+fn some_blocks_later(world: &mut World) -> u64 {
+    for _ in 0..10 {
+        world.finalize();
+    }
+    let record = world.record().unwrap();
+    record.verified_at + (record.expires_at - record.verified_at) / 2
+}
+
+/// A renewal waits for its host to remove what stands in its way, and confirmations do not wait with it.
+#[test]
+fn confirmations_go_out_while_a_renewal_is_obstructed() {
+    let mut world = World::serving();
+    world.now = some_blocks_later(&mut world);
+    world.finalize();
+    assert_eq!(world.registrations.len(), 2, "a renewal is due");
+    world.shield(&account("Alice"), UNIT);
+    let mut sent = 0;
+    for _ in 0..34 {
+        world.finalize();
+        world.tick();
+        if world.submitted.len() > sent {
+            sent = world.submitted.len();
+            world.land();
+        }
+    }
+    assert_eq!((world.submitted.len(), world.blocks.len()), (1, 1), "the confirmation, once");
+    // What the host has to see to is newer by now.
+    let [_, first, newest] = &world.registrations[..] else { panic!("{}", world.registrations.len()) };
+    assert_eq!(newest.block_number, first.block_number + 30);
+    world.register();
+    world.finalize();
+    assert_eq!(world.registered, world.record().map(|record| record.expires_at));
 }
 
 #[test]

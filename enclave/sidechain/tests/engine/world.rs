@@ -52,6 +52,8 @@ pub struct World {
     pub refused: Vec<cloister_light_client::Error>,
     pub stopped: Option<Stop>,
     pub serving: bool,
+    /// What it said of layer one's time and the host's clock, while one was too far behind the other.
+    pub behind: Vec<(u64, u64)>,
     /// Extrinsics of the enclave's account that landed.
     pub landed: u32,
     identity: [u8; 32],
@@ -90,6 +92,7 @@ impl World {
             refused: vec![],
             stopped: None,
             serving: false,
+            behind: vec![],
             landed: 0,
             identity,
             states: BTreeMap::new(),
@@ -262,6 +265,21 @@ impl World {
         true
     }
 
+    /// The host passes on the finality of a new block, but has no proofs.
+    pub fn finalize_unread(&mut self) {
+        self.build();
+        self.tell_finality();
+        self.fail_proofs();
+    }
+
+    /// The host says that it has no answers.
+    pub fn fail_proofs(&mut self) {
+        for (question, _, _) in std::mem::take(&mut self.questions) {
+            self.engine.proof(question, None);
+            self.take_actions();
+        }
+    }
+
     /// A block, its finality, and all the proofs that the enclave asks for.
     pub fn finalize(&mut self) {
         self.build();
@@ -296,6 +314,7 @@ impl World {
                 Action::Refused(error) => self.refused.push(error),
                 Action::Stop(stop) => self.stopped = Some(stop),
                 Action::Serving => self.serving = true,
+                Action::LayerOneBehind { layer_one, clock } => self.behind.push((layer_one, clock)),
                 Action::Synced { .. } => {}
             }
         }
