@@ -54,10 +54,8 @@ impl Accounts {
         if let Some(signer) = self.keystore.signer(&account).map_err(Failure::could_not_run)? {
             return Ok(signer);
         }
-        let failure = Failure::usage(format_args!(
-            "no key for {account} in the keystore {}",
-            self.keystore.directory().display()
-        ));
+        let directory = self.keystore.directory().map_err(Failure::could_not_run)?.display();
+        let failure = Failure::usage(format_args!("no key for {account} in the keystore {directory}"));
         Err(match development_name(&account) {
             Some(name) => failure.with_hint(format!("this is the development account {name}: name it so")),
             None => failure.with_hint("`cloister list-accounts` shows the keys that are there"),
@@ -145,7 +143,7 @@ mod tests {
     const PHRASE: &str = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
 
     fn accounts(directory: &tempfile::TempDir) -> Accounts {
-        Accounts { keystore: Keystore::open(Some(directory.path())).unwrap(), scheme: Scheme::Sr25519, suri_file: None }
+        Accounts { keystore: Keystore::new(Some(directory.path())), scheme: Scheme::Sr25519, suri_file: None }
     }
 
     #[test]

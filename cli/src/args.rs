@@ -164,9 +164,12 @@ pub struct SelectionArgs {
     /// The shard, in 0x hex or base58; otherwise the one that the worker serves
     #[arg(long, global = true, value_parser = parse_shard)]
     pub shard: Option<ShardId>,
-    /// Refuse shards whose enclaves have another fingerprint
+    /// Refuse shards whose enclaves have another fingerprint, or only simulate this one
     #[arg(long, global = true, value_name = "HEX")]
     pub mrenclave: Option<H256>,
+    /// With --mrenclave: a simulated enclave will do, though nothing proves its fingerprint
+    #[arg(long, global = true)]
+    pub allow_simulated: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

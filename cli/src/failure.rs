@@ -85,7 +85,17 @@ impl From<shard::Error> for Failure {
             shard::Error::NotRegistered { .. } | shard::Error::Expired { .. } | shard::Error::Leaving { .. } => {
                 Some("nothing is sent to it; `cloister list-workers` shows who may serve".into())
             }
-            shard::Error::FingerprintMismatch { .. } => Some("do not trust it; nothing is sent to it".into()),
+            shard::Error::FingerprintMismatch { .. } | shard::Error::OtherTlsKey { .. } => {
+                Some("do not trust it; nothing is sent to it".into())
+            }
+            shard::Error::Simulated { .. } => {
+                Some("nothing is sent to it; --allow-simulated takes it all the same, for development".into())
+            }
+            shard::Error::OtherShard { .. } => Some(
+                "nothing is sent to it. An enclave that was started anew without its state no longer has its earlier \
+                 shard; `cloister trusted get-shard` without --shard shows the one that it has"
+                    .into(),
+            ),
             shard::Error::Retired { .. } => Some("the same command again connects to the newer one".into()),
             shard::Error::StaleAnswer { .. } => Some("does the worker still follow layer one?".into()),
             shard::Error::OtherChain { .. } => Some("do node and worker belong to the same chain?".into()),

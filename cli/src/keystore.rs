@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 
 /// A directory of keys.
 pub struct Keystore {
-    directory: PathBuf,
+    /// `None` if there is no place for one, which matters to those commands only that need it.
+    directory: Option<PathBuf>,
 }
 
 /// A key in a keystore.
@@ -31,30 +32,27 @@ pub struct StoredKey {
 
 impl Keystore {
     /// The given directory, or `cloister/keystore` under the user's data directory.
-    pub fn open(directory: Option<&Path>) -> anyhow::Result<Self> {
-        let directory = match directory {
-            Some(directory) => directory.to_path_buf(),
-            None => data_home()
-                .context("no place for a keystore: neither --keystore nor XDG_DATA_HOME nor HOME is set")?
-                .join("cloister/keystore"),
-        };
-        Ok(Self { directory })
+    pub fn new(directory: Option<&Path>) -> Self {
+        let directory = directory.map(Path::to_path_buf).or_else(|| Some(data_home()?.join("cloister/keystore")));
+        Self { directory }
     }
 
     /// Where the keys are.
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    pub fn directory(&self) -> anyhow::Result<&Path> {
+        let directory = self.directory.as_deref();
+        directory.context("no place for a keystore: neither --keystore nor XDG_DATA_HOME nor HOME is set")
     }
 
     /// Stores a phrase; the file appears whole or not at all.
     pub fn store(&self, signer: &Signer, phrase: &str) -> anyhow::Result<PathBuf> {
-        let place = || format!("cannot write to the keystore {}", self.directory.display());
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory).with_context(place)?;
+        let directory = self.directory()?;
+        let place = || format!("cannot write to the keystore {}", directory.display());
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(place)?;
         let prefix = KEY_TYPES.iter().find(|(_, scheme)| *scheme == signer.scheme()).map(|(key_type, _)| key_type);
         let prefix = prefix.context("the keystore has no key type for this scheme")?;
         let name = hex::encode(prefix) + &hex::encode(signer.public_key());
-        let file = self.directory.join(&name);
-        let unfinished = self.directory.join(format!(".{name}.{}", std::process::id()));
+        let file = directory.join(&name);
+        let unfinished = directory.join(format!(".{name}.{}", std::process::id()));
         let content = Zeroizing::new(serde_json::to_string(phrase)?);
         let written = write_private(&unfinished, content.as_bytes()).and_then(|()| fs::rename(&unfinished, &file));
         if let Err(error) = written {
@@ -66,9 +64,10 @@ impl Keystore {
 
     /// All keys, by file name. Other files are passed over.
     pub fn list(&self) -> anyhow::Result<Vec<StoredKey>> {
-        let entries = match fs::read_dir(&self.directory) {
+        let directory = self.directory()?;
+        let entries = match fs::read_dir(directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.with_context(|| format!("cannot read the keystore {}", self.directory.display()))?,
+            entries => entries.with_context(|| format!("cannot read the keystore {}", directory.display()))?,
         };
         let mut keys = Vec::new();
         for entry in entries {
@@ -129,7 +128,7 @@ mod tests {
 
     fn keystore() -> (tempfile::TempDir, Keystore) {
         let directory = tempfile::tempdir().unwrap();
-        let keystore = Keystore::open(Some(&directory.path().join("deep/keystore"))).unwrap();
+        let keystore = Keystore::new(Some(&directory.path().join("deep/keystore")));
         (directory, keystore)
     }
 
@@ -145,9 +144,9 @@ mod tests {
             let found = keystore.signer(&signer.account()).unwrap().unwrap();
             assert_eq!((found.account(), found.scheme()), (signer.account(), scheme));
         }
-        assert_eq!(fs::metadata(keystore.directory()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(keystore.directory().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(keystore.list().unwrap().len(), 2);
-        assert_eq!(fs::read_dir(keystore.directory()).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(keystore.directory().unwrap()).unwrap().count(), 2);
     }
 
     #[test]
@@ -179,7 +178,7 @@ mod tests {
         let signer = Signer::from_secret(Scheme::Sr25519, "//Alice").unwrap();
         keystore.store(&signer, "//Alice").unwrap();
         for name in ["README", "73723235", &format!("61757261{}", "00".repeat(32))] {
-            fs::write(keystore.directory().join(name), "").unwrap();
+            fs::write(keystore.directory().unwrap().join(name), "").unwrap();
         }
         assert_eq!(keystore.list().unwrap().len(), 1);
     }

@@ -18,7 +18,8 @@ mod workers;
 use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
-use cloister_client::Selection;
+use cloister_claims::Stance;
+use cloister_client::{Selection, WantedCode};
 use tracing_subscriber::EnvFilter;
 
 use accounts::Accounts;
@@ -69,7 +70,7 @@ fn run(cli: Cli) -> Result<Report, Failure> {
     start_log(cli.global.verbose);
     let scheme = cli.global.scheme;
     let node_url_given = cli.global.node_url_given;
-    let session = Session::new(cli.global)?;
+    let session = Session::new(cli.global);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -114,16 +115,18 @@ fn run(cli: Cli) -> Result<Report, Failure> {
 }
 
 impl Session {
-    fn new(global: Global) -> Result<Self, Failure> {
-        let keystore = Keystore::open(global.keystore.as_deref()).map_err(Failure::could_not_run)?;
+    fn new(global: Global) -> Self {
+        let keystore = Keystore::new(global.keystore.as_deref());
         let accounts = Accounts { keystore, scheme: global.scheme.into(), suri_file: global.suri_file };
-        Ok(Self { node_url: global.node_url, worker_url: global.worker_url, accounts })
+        Self { node_url: global.node_url, worker_url: global.worker_url, accounts }
     }
 }
 
 impl From<SelectionArgs> for Selection {
     fn from(args: SelectionArgs) -> Self {
-        Self { shard: args.shard, mrenclave: args.mrenclave.map(|code| code.0) }
+        let simulation = if args.allow_simulated { Stance::Allowed } else { Stance::Forbidden };
+        let mrenclave = args.mrenclave.map(|code| WantedCode { fingerprint: code.0, simulation });
+        Self { shard: args.shard, mrenclave }
     }
 }
 

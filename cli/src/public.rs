@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cloister_client::{
-    AccountId, Balance, LayerOne, Selection, Shard, ShardClient, Signer, Wait,
+    AccountId, Balance, LayerOne, Selection, ShardClient, Signer, Wait,
     layer_one::{Progress, SubmittedExtrinsic},
 };
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use crate::{
     args::{SchemeName, ShieldWaitFor},
     failure::Failure,
     output::Report,
-    trusted::warn_of,
+    trusted::connect,
 };
 
 /// `balance`
@@ -114,31 +114,19 @@ pub async fn shield_funds(
 ) -> Result<Report, Failure> {
     let from = session.accounts.signer(from)?;
     let to = session.accounts.address(to)?;
-    let layer_one = session.layer_one().await?;
-    // Without a name for the shard the worker must show that it serves one: money sent to a dead shard is stuck.
-    let client = match (selection.shard, wait) {
-        (Some(_), ShieldWaitFor::Submitted | ShieldWaitFor::InBlock | ShieldWaitFor::Finalized) => None,
-        _ => Some(ShardClient::connect(&layer_one, &session.worker_url, selection).await?),
+    // Money sent to a shard that no enclave has any more is stuck: the worker must show that its enclave serves it.
+    let client = connect(session, selection).await?;
+    let set_aside_before = match wait {
+        ShieldWaitFor::Credited => Some(client.inbox_status().await?.shields_set_aside),
+        ShieldWaitFor::Submitted | ShieldWaitFor::InBlock | ShieldWaitFor::Finalized => None,
     };
-    let shard = match (&client, selection.shard) {
-        (Some(client), _) => client.shard().clone(),
-        (None, Some(id)) => Shard::find(&layer_one, id).await?,
-        (None, None) => return Err(Failure::usage("no shard")),
-    };
-    shard.require(selection.mrenclave)?;
-    warn_of(&shard.enclave);
-
-    let set_aside_before = match &client {
-        Some(client) if wait == ShieldWaitFor::Credited => Some(client.inbox_status().await?.shields_set_aside),
-        _ => None,
-    };
-    let shielding = shard.shield(&layer_one, &from, &to, amount, wait.on_layer_one(), show_progress).await?;
-    let mut report = payment(&from, &to, amount).field("shard", format_args!("0x{}", hex::encode(shard.id)));
+    let shielding = client.shield_reporting(&from, &to, amount, wait.on_layer_one(), show_progress).await?;
+    let mut report = payment(&from, &to, amount).field("shard", format_args!("0x{}", hex::encode(client.shard().id)));
     report = extrinsic_report(report, &shielding.extrinsic, wait.on_layer_one());
     if let Some(number) = shielding.inbox_number {
         report = report.field_as("inbox number", number, number);
-        if let (Some(client), Some(before)) = (&client, set_aside_before) {
-            await_credit(client, number, before).await?;
+        if let Some(before) = set_aside_before {
+            await_credit(&client, number, before).await?;
             report = report.field_as("credited", true, "yes");
         }
     }

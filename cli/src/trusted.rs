@@ -1,7 +1,7 @@
 //! Commands on a shard.
 
 use cloister_claims::TeeKind;
-use cloister_client::{Balance, BuildMode, EnclaveRecord, Selection, ShardClient};
+use cloister_client::{Balance, BuildMode, Selection, ShardClient};
 use cloister_wire::{TrustedGetter, TrustedOperationStatus};
 
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     failure::Failure,
     output::Report,
     time,
-    workers::{DEBUG, SIMULATED},
+    workers::{DEBUG, SIMULATED, hex0x},
 };
 
 /// `trusted transfer`
@@ -105,19 +105,20 @@ pub async fn get_shard(session: &Session, selection: &Selection) -> Result<Repor
         ))
 }
 
-async fn connect(session: &Session, selection: &Selection) -> Result<ShardClient, Failure> {
+/// Connects to the shard and says whom the user is about to trust, before anything is entrusted to it.
+pub async fn connect(session: &Session, selection: &Selection) -> Result<ShardClient, Failure> {
     let layer_one = session.layer_one().await?;
     let client = ShardClient::connect(&layer_one, &session.worker_url, selection).await?;
-    warn_of(&client.shard().enclave);
-    Ok(client)
-}
-
-/// What an enclave that layer one lets serve does not protect from, before anything is entrusted to it.
-pub fn warn_of(enclave: &EnclaveRecord) {
+    let enclave = &client.shard().enclave;
+    if selection.shard.is_none() && selection.mrenclave.is_none() {
+        let (kind, fingerprint) = (enclave.kind.name(), hex0x(&enclave.fingerprint));
+        eprintln!("enclave: kind {kind}, fingerprint {fingerprint}; --mrenclave accepts no other one");
+    }
     if enclave.kind == TeeKind::Simulated {
         eprintln!("warning: the enclave is {SIMULATED}");
     }
     if enclave.build_mode == BuildMode::Debug {
         eprintln!("warning: the enclave runs in {DEBUG}");
     }
+    Ok(client)
 }

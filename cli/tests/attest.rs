@@ -8,12 +8,15 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use cloister_attestation::{Collateral, Evidence, Policy, Roots, bundle, collateral::CrlIssuer};
+use cloister_attestation::{Collateral, Evidence, Policy, Roots, Subject, bundle, collateral::CrlIssuer};
 use cloister_chain_primitives::{H256, registry::Appraised, storage};
 use cloister_synthetic_evidence::{Authority, Scenario};
 use codec::{Decode, Encode};
-use command::{Cli, NOWHERE, text};
-use jsonrpsee::{RpcModule, server::Server};
+use command::{
+    Cli, NOWHERE,
+    node::{HEAD_NUMBER, Node, block_hash, hex0x},
+    text,
+};
 use serde_json::{Value, json};
 
 const SGX_MRENCLAVE: &str = "33d8736db756ed4997e04ba358d27833188f1932ff7b1d156904d3f560452fbb";
@@ -211,6 +214,37 @@ fn what_is_altered_or_nonsense_is_rejected_by_name() {
 }
 
 #[test]
+fn what_is_no_evidence_is_rejected_whatever_the_collateral_is() {
+    let files = Files::new();
+    let several = [path("sgx-v3", "collateral.json"), path("tdx-v4", "collateral.json")];
+    let several = several.each_ref().map(String::as_str);
+    let (code, failure) = verify(&path("sgx-v3", "quote.bin"), &[several[0], several[0]], &["--at", "window"]);
+    assert_eq!(code, 0, "the same twice is one: {failure}");
+    let quote = fs::read(vectors("sgx-v3").join("quote.bin")).unwrap();
+    let (foreign, _) = Scenario::sgx(&Authority::from_seed([1; 32])).build();
+    for (nonsense, reason) in
+        [(&b"nonsense"[..], "QuoteTruncated"), (&quote[..1_000], "QuoteTruncated"), (&foreign, "RootUnknown")]
+    {
+        let (code, answer) = verify(&files.write("nonsense.bin", nonsense), &several, &["--at", "window"]);
+        assert_eq!((code, &answer["verdict"], &answer["reason"]), (2, &json!("rejected"), &json!(reason)), "{answer}");
+        assert_eq!((&answer["kind"], &answer["at"]), (&Value::Null, &Value::Null));
+    }
+}
+
+#[test]
+fn no_home_is_needed_to_verify() {
+    let (quote, bundle) = (path("sgx-v3", "quote.bin"), path("sgx-v3", "collateral.json"));
+    let arguments = ["attest", "verify", &quote, "--collateral", &bundle, "--at", "window"];
+    let output = Cli::new().command(&arguments).env_remove("HOME").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    // Those who need keys are told what is missing.
+    let output = Cli::new().command(&["list-accounts"]).env_remove("HOME").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert_eq!(error, "error: no place for a keystore: neither --keystore nor XDG_DATA_HOME nor HOME is set\n");
+}
+
+#[test]
 fn what_cannot_run_ends_with_1_and_says_why() {
     let files = Files::new();
     let (quote, bundle) = (path("sgx-v3", "quote.bin"), path("sgx-v3", "collateral.json"));
@@ -280,64 +314,42 @@ fn simulated_evidence_is_refused_by_default_and_always_announced() {
     assert!(text(&output.stdout).starts_with("*** SIMULATED"), "{}", text(&output.stdout));
 }
 
-/// A node that appraises as the runtime does, holds the collateral of one case, and remembers which policy it was given.
-struct Node {
-    runtime: tokio::runtime::Runtime,
-    url: String,
-    policies: Arc<Mutex<Vec<Option<Policy>>>>,
-}
-
-impl Node {
-    fn start(evidence: &Evidence, collateral: Option<Collateral>) -> Self {
-        let roots = Roots::intel_and_development();
-        let subject = cloister_attestation::subject(evidence.bytes(), &roots).unwrap();
-        let mut values = std::collections::HashMap::new();
-        if let Some(Collateral { tcb_info, qe_identity, root_crl, pck_crl }) = collateral {
-            let pck_crl = pck_crl.unwrap();
-            let root_crl = cloister_attestation::SignedCrl { crl: root_crl.unwrap(), ..pck_crl.clone() };
-            let root = subject.root;
-            values.insert(storage::raw_tcb_info(&(root, subject.platform, subject.fmspc)), tcb_info.encode());
-            values.insert(storage::raw_qe_identity(&(root, subject.platform)), qe_identity.encode());
-            values.insert(storage::raw_revocation_list(&(root, CrlIssuer::Root)), root_crl.encode());
-            values.insert(storage::raw_revocation_list(&(root, subject.issuer)), pck_crl.encode());
-        }
-        let hex = |bytes: &[u8]| format!("0x{}", hex::encode(bytes));
-        let policies = Arc::new(Mutex::new(Vec::new()));
-        let seen = policies.clone();
-        let mut module = RpcModule::new(());
-        module.register_method("chain_getBlockHash", |_, _, _| json!(H256::zero())).unwrap();
-        module.register_method("chain_getFinalizedHead", |_, _, _| json!(H256::repeat_byte(1))).unwrap();
-        module
-            .register_method("state_getStorage", move |parameters, _, _| {
-                let (key, _at): (String, H256) = parameters.parse().unwrap();
-                json!(values.get(&hex::decode(&key[2..]).unwrap()).map(|value| hex(value)))
-            })
-            .unwrap();
+/// A node that appraises as the runtime does, holds one case's collateral, and remembers which policies it was given.
+fn appraising_node(evidence: &Evidence, collateral: Option<Collateral>) -> (Node, Arc<Mutex<Vec<Option<Policy>>>>) {
+    let policies = Arc::new(Mutex::new(Vec::new()));
+    let seen = policies.clone();
+    let node = Node::with_methods(|module| {
+        let appraise = move |arguments: &[u8]| {
+            let mut input = arguments;
+            let (evidence, collateral, at, policy) =
+                <(Evidence, Collateral, u64, Option<Policy>)>::decode(&mut input).unwrap();
+            assert!(input.is_empty());
+            seen.lock().unwrap().push(policy.clone());
+            let roots = Roots::intel_and_development();
+            let verification = cloister_attestation::verify(&evidence, &collateral, &roots, at);
+            let policy = policy.unwrap_or_default();
+            let appraisal = verification.as_ref().ok().map(|verification| policy.appraise(verification, at));
+            Appraised { verification, appraisal }.encode()
+        };
         module
             .register_method("state_call", move |parameters, _, _| {
                 let (method, arguments, at): (String, String, H256) = parameters.parse().unwrap();
-                assert_eq!((method.as_str(), at), ("TeerexApi_appraise", H256::repeat_byte(1)));
-                let arguments = hex::decode(&arguments[2..]).unwrap();
-                let mut input = arguments.as_slice();
-                let (evidence, collateral, at, policy) =
-                    <(Evidence, Collateral, u64, Option<Policy>)>::decode(&mut input).unwrap();
-                assert!(input.is_empty());
-                seen.lock().unwrap().push(policy.clone());
-                let verification = cloister_attestation::verify(&evidence, &collateral, &roots, at);
-                let policy = policy.unwrap_or_default();
-                let appraisal = verification.as_ref().ok().map(|verification| policy.appraise(verification, at));
-                json!(hex(&Appraised { verification, appraisal }.encode()))
+                assert_eq!((method.as_str(), at), ("TeerexApi_appraise", block_hash(HEAD_NUMBER)));
+                json!(hex0x(&appraise(&hex::decode(&arguments[2..]).unwrap())))
             })
             .unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let url = runtime.block_on(async {
-            let server = Server::builder().build("127.0.0.1:0").await.unwrap();
-            let url = format!("ws://{}", server.local_addr().unwrap());
-            tokio::spawn(server.start(module).stopped());
-            url
-        });
-        Self { runtime, url, policies }
+    });
+    if let Some(Collateral { tcb_info, qe_identity, root_crl, pck_crl }) = collateral {
+        let Subject { root, platform, fmspc, issuer } =
+            cloister_attestation::subject(evidence.bytes(), &Roots::intel_and_development()).unwrap();
+        let pck_crl = pck_crl.unwrap();
+        let root_crl = cloister_attestation::SignedCrl { crl: root_crl.unwrap(), ..pck_crl.clone() };
+        node.set(&storage::raw_tcb_info(&(root, platform, fmspc)), tcb_info);
+        node.set(&storage::raw_qe_identity(&(root, platform)), qe_identity);
+        node.set(&storage::raw_revocation_list(&(root, CrlIssuer::Root)), root_crl);
+        node.set(&storage::raw_revocation_list(&(root, issuer)), pck_crl);
     }
+    (node, policies)
 }
 
 fn evidence(case: &str) -> Evidence {
@@ -347,8 +359,7 @@ fn evidence(case: &str) -> Evidence {
 #[test]
 fn the_chain_appraises_when_a_node_is_named() {
     for case in ["sgx-v3", "tdx-v4"] {
-        let node = Node::start(&evidence(case), Some(collateral(case)));
-        let policies = node.policies.clone();
+        let (node, policies) = appraising_node(&evidence(case), Some(collateral(case)));
         let (_, native) = verify_vector(case, &["--at", "window"]);
         let mut by_chain = native.clone();
         by_chain["checked_by"] = "chain".into();
@@ -362,16 +373,14 @@ fn the_chain_appraises_when_a_node_is_named() {
         assert_eq!(verify_vector(case, &["--at", "window", "--node-url", &node.url, "--chain-policy"]).0, 0);
         let default = Some(Policy::default());
         assert_eq!(*policies.lock().unwrap(), [default.clone(), default.clone(), default, None]);
-        node.runtime.shutdown_background();
     }
 }
 
 #[test]
 fn a_chain_without_the_collateral_cannot_appraise() {
-    let node = Node::start(&evidence("sgx-v3"), None);
+    let (node, _) = appraising_node(&evidence("sgx-v3"), None);
     let (code, failure) = verify(&path("sgx-v3", "quote.bin"), &[], &["--at", "window", "--node-url", &node.url]);
     assert_eq!(code, 1);
     assert_eq!(failure["error"], "layer one has no TCB info for this platform");
     assert!(failure["hint"].as_str().unwrap().contains("attest submit"));
-    node.runtime.shutdown_background();
 }

@@ -3,8 +3,9 @@
 //!
 //! Trusts the node for what is finalized, and the enclave code that the user accepts. Never trusts a worker's host: only
 //! an enclave whose evidence layer one has verified, and whose registration counts now, is spoken to; its TLS key is
-//! compared with that registration before anything is sent; calls are encrypted to the shard's key on layer one, and
-//! answers carry the enclave's signature and the layer-one block that it saw.
+//! compared with that registration before anything is sent, and before anything private or any money is, the enclave must
+//! have said that it serves the very shard that is meant; calls are encrypted to the shard's key on layer one, and answers
+//! carry the enclave's signature and the layer-one block that it saw.
 #![warn(missing_docs)]
 
 pub mod layer_one;
@@ -21,6 +22,6 @@ pub use cloister_chain_primitives::{
     storage::AccountInfo,
 };
 pub use layer_one::{Event, LayerOne, Wait};
-pub use shard::{Selection, Shard, ShardClient};
+pub use shard::{Selection, Shard, ShardClient, WantedCode};
 pub use signer::{Scheme, Signer};
 pub use worker::{Pin, Worker};

@@ -39,21 +39,22 @@ async fn run(args: VerifyArgs, node_url: Option<&str>) -> Result<Report, Failure
     if args.chain_policy && node_url.is_none() {
         return Err(Failure::usage("--chain-policy needs --node-url"));
     }
+    if args.collateral.is_empty() && node_url.is_none() {
+        return Err(Failure::usage("no collateral")
+            .with_hint("--collateral names its files; --node-url takes it from layer one"));
+    }
+    let subject = match cloister_attestation::subject(evidence.bytes(), &roots) {
+        Ok(subject) => subject,
+        // What names no platform is no evidence, whatever the collateral is.
+        Err(error) => return Ok(not_genuine(&evidence, error)),
+    };
     let layer_one = match node_url {
         Some(url) => Some(LayerOne::connect(url).await?),
         None => None,
     };
-
-    let subject = cloister_attestation::subject(evidence.bytes(), &roots);
-    let collateral = match (&layer_one, &subject) {
-        _ if !args.collateral.is_empty() => assemble(&args.collateral, &evidence, subject.as_ref().ok())?,
-        (Some(layer_one), Ok(subject)) => from_chain(layer_one, subject).await?,
-        // Without a platform there is no collateral to look for, and the evidence is none.
-        (Some(_), Err(error)) => return Ok(not_genuine(&evidence, *error)),
-        (None, _) => {
-            return Err(Failure::usage("no collateral")
-                .with_hint("--collateral names its files; --node-url takes it from layer one"));
-        }
+    let collateral = match &layer_one {
+        Some(layer_one) if args.collateral.is_empty() => from_chain(layer_one, &subject).await?,
+        _ => assemble(&args.collateral, &evidence, &subject)?,
     };
 
     let at = match args.at {
@@ -107,16 +108,12 @@ fn read_policy(file: &Path) -> Result<Policy, Failure> {
 }
 
 /// Collateral out of files.
-pub(super) fn assemble<P: AsRef<Path>>(
-    files: &[P],
-    evidence: &Evidence,
-    subject: Option<&Subject>,
-) -> Result<Collateral, Failure> {
+fn assemble<P: AsRef<Path>>(files: &[P], evidence: &Evidence, subject: &Subject) -> Result<Collateral, Failure> {
     let mut assembler = assembler(files)?;
     if let Ok(quote) = Quote::parse(evidence.bytes()) {
         assembler.add_chain(quote.pck_chain);
     }
-    assembler.finish(subject).map_err(incomplete)
+    assembler.finish(Some(subject)).map_err(incomplete)
 }
 
 /// Files put together, of no particular platform.

@@ -1,12 +1,18 @@
 //! The built command line, run as a user runs it.
 #![allow(dead_code, reason = "every test program uses some of it")]
 
+pub mod node;
+pub mod worker;
+
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
 /// Nobody listens on the discard port.
 pub const NOWHERE: &str = "ws://127.0.0.1:9";
+
+/// Nor as a worker.
+pub const NO_WORKER: &str = "wss://127.0.0.1:9";
 
 /// A user without keys.
 pub struct Cli {

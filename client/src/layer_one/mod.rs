@@ -281,16 +281,16 @@ impl LayerOne {
         }
     }
 
-    /// The values under keys, in their order.
+    /// The values under keys, in their order; a key may stand there more than once.
     async fn storage_values<T: DecodeAll>(&self, keys: &[Vec<u8>], at: H256) -> Result<Vec<Option<T>>, Error> {
         let mut values = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_PER_PAGE) {
             let page: Vec<String> = keys.iter().map(|key| to_hex(key)).collect();
             let sets: Vec<StorageChangeSet> = self.request("state_queryStorageAt", (&page, at)).await?;
-            let mut found: HashMap<String, Option<String>> = sets.into_iter().flat_map(|set| set.changes).collect();
+            let found: HashMap<String, Option<String>> = sets.into_iter().flat_map(|set| set.changes).collect();
             for key in page {
-                let value = found.remove(&key).flatten();
-                let value = value.map(|value| from_hex("storage", &value)).transpose()?;
+                let value = found.get(&key).and_then(Option::as_deref);
+                let value = value.map(|value| from_hex("storage", value)).transpose()?;
                 let value = value.map(|bytes| T::decode_all(&mut bytes.as_slice())).transpose();
                 values.push(value.map_err(|error| malformed("storage", error))?);
             }

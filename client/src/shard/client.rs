@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, Moment, Nonce, ShardId};
+use cloister_chain_primitives::{
+    AccountId, Balance, BlockNumber, EncryptedBeneficiary, H256, InboxEntry, Moment, Nonce, calls::Call, storage,
+};
 use cloister_wire::{
     BoundGetter, BoundGetterSigned, Getter, InboxStatus, Outcome, PublicGetter, SignedAnswer, TrustedCall,
     TrustedGetter, TrustedOperation, sidechain::SidechainHeader,
@@ -14,22 +16,14 @@ use codec::DecodeAll;
 use serde_json::json;
 use sp_core::{Pair, ed25519};
 
-use super::{Error, Shard, Shielding, require_owner};
+use super::{Error, Selection, Shard, Shielding, require_owner};
 use crate::{
-    LayerOne, Pin, Signer, Wait, Worker,
+    LayerOne, Signer, Wait, Worker,
+    layer_one::{self, Progress},
     worker::{self, Operation},
 };
 
-/// Which shard is meant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Selection {
-    /// This one; otherwise the one that the worker's TLS key belongs to.
-    pub shard: Option<ShardId>,
-    /// Only if it runs the code with this fingerprint.
-    pub mrenclave: Option<[u8; 32]>,
-}
-
-/// A shard together with a worker that serves it.
+/// A shard together with a worker whose enclave has said that it serves it.
 #[derive(Clone)]
 pub struct ShardClient {
     layer_one: LayerOne,
@@ -37,6 +31,7 @@ pub struct ShardClient {
     shard: Shard,
     /// When the registry was last asked whether the enclave may still serve.
     checked: Arc<Mutex<Instant>>,
+    recheck_interval: Duration,
 }
 
 /// An authenticated answer of the shard's enclave.
@@ -56,54 +51,20 @@ pub struct Answer<T> {
 
 impl ShardClient {
     /// Finds the shard and its enclave's registration on layer one, at the finalized head, and connects to the worker.
-    /// Nothing is sent to it before its TLS key has proved to be the registered one.
+    /// Nothing is sent to it before its TLS key has proved to be the registered one, and nothing but the question which
+    /// shard it serves before the answer is the shard that is meant.
     pub async fn connect(layer_one: &LayerOne, worker_url: &str, selection: &Selection) -> Result<Self, Error> {
-        let (shard, worker) = match selection.shard {
-            Some(id) => {
-                let shard = Shard::find(layer_one, id).await?;
-                shard.require(selection.mrenclave)?;
-                let pin = Pin::TlsKey(shard.enclave.tls_key_hash);
-                (shard, Worker::connect(worker_url, pin).await?)
-            }
-            None => Self::find_by_worker(layer_one, worker_url, selection.mrenclave).await?,
-        };
-        Ok(Self { layer_one: layer_one.clone(), worker, shard, checked: Arc::new(Mutex::new(Instant::now())) })
+        // The worker decides how long the rest takes.
+        let checked = Arc::new(Mutex::new(Instant::now()));
+        let (shard, worker) = selection.find(layer_one, worker_url).await?;
+        Ok(Self { layer_one: layer_one.clone(), worker, shard, checked, recheck_interval: RECHECK_INTERVAL })
     }
 
-    /// The shard whose enclave has the TLS key that the worker proves to have.
-    async fn find_by_worker(
-        layer_one: &LayerOne,
-        worker_url: &str,
-        mrenclave: Option<[u8; 32]>,
-    ) -> Result<(Shard, Worker), Error> {
-        let at = layer_one.finalized_hash().await?;
-        let (shards, now) = tokio::try_join!(layer_one.shards_at(at), layer_one.time_at(at))?;
-        let founders: Vec<_> = shards.iter().map(|(_, entry)| &entry.birth.founder).collect();
-        let records = layer_one.enclaves_of(&founders, at).await?;
-        let mut candidates = Candidates::default();
-        for ((id, entry), record) in shards.into_iter().zip(records) {
-            let wanted = mrenclave.is_none_or(|code| code == entry.birth.config.enclave_fingerprint);
-            if wanted {
-                let (born_at, tls_key_hash) = (entry.born_at, record.as_ref().map(|record| record.tls_key_hash));
-                let shard = Shard::served(id, entry, record, layer_one.genesis(), now);
-                candidates.add(born_at, tls_key_hash, shard);
-            }
-        }
-        if candidates.serving.is_empty() {
-            return Err(candidates.newest_refusal().unwrap_or(Error::NoShard { mrenclave }));
-        }
-        let pins = candidates.serving.iter().map(|shard| shard.enclave.tls_key_hash).collect();
-        match Worker::connect(worker_url, Pin::AnyOf(pins)).await {
-            Ok(worker) => match candidates.with_key(worker.tls_key()) {
-                Some(shard) => Ok((shard, worker)),
-                None => Err(Error::NoShard { mrenclave }),
-            },
-            // The registry knows this key and says why its enclave may not serve.
-            Err(worker::Error::WrongTlsKey { url, found }) => {
-                Err(candidates.refusal_of(&found).unwrap_or(worker::Error::WrongTlsKey { url, found }.into()))
-            }
-            Err(error) => Err(error.into()),
-        }
+    /// With another time for which the registry's word holds for sending over the open connection; 6 s otherwise.
+    /// Queries about an account and shieldings ask the registry each time.
+    pub fn with_recheck_interval(mut self, interval: Duration) -> Self {
+        self.recheck_interval = interval;
+        self
     }
 
     /// The shard.
@@ -123,6 +84,7 @@ impl ShardClient {
 
     /// Height of the shard's newest block, 0 before the first.
     pub async fn block_number(&self) -> Result<u64, Error> {
+        self.recheck_if_due().await?;
         match self.worker.read::<SidechainHeader>("chain_getHeader", json!([])).await {
             Ok(header) => Ok(header.block_number),
             Err(worker::Error::Refused(_)) => Ok(0),
@@ -152,6 +114,7 @@ impl ShardClient {
 
     /// How far the shard has come in its inbox; anybody can ask.
     pub async fn inbox_status(&self) -> Result<InboxStatus, Error> {
+        self.recheck_if_due().await?;
         let getter = Getter::Public(PublicGetter::Inbox);
         let value = self.worker.execute_getter(self.shard.id, &getter).await?.ok_or(Error::NoAnswer)?;
         InboxStatus::decode_all(&mut value.as_slice()).map_err(|_| Error::Undecodable)
@@ -209,9 +172,7 @@ impl ShardClient {
         nonce: Nonce,
     ) -> Result<Operation, Error> {
         let operation = TrustedOperation::DirectCall(self.shard.sign_call(call, nonce, sender)?);
-        if self.last_check().elapsed() >= RECHECK_INTERVAL {
-            self.recheck().await?;
-        }
+        self.recheck_if_due().await?;
         let sent = operation.hash();
         let request = self.shard.seal_operation(&operation)?;
         let operation = self.worker.submit_and_watch(&request).await?;
@@ -221,7 +182,7 @@ impl ShardClient {
         }
     }
 
-    /// Moves planck from `from` on layer one into `beneficiary`'s account on the shard.
+    /// Moves planck from `from` on layer one into `beneficiary`'s account on the shard, as [`Self::shield_reporting`].
     pub async fn shield(
         &self,
         from: &Signer,
@@ -229,11 +190,65 @@ impl ShardClient {
         amount: Balance,
         wait: Wait,
     ) -> Result<Shielding, Error> {
-        self.shard.shield(&self.layer_one, from, beneficiary, amount, wait, |_| ()).await
+        self.shield_reporting(from, beneficiary, amount, wait, |_| ()).await
     }
 
-    /// Asks the registry, at the finalized head, whether the enclave behind the connection may still serve. Every query
-    /// does so, and a call if the last check is some seconds old.
+    /// Moves planck from `from` on layer one into `beneficiary`'s account on the shard, and tells `report` how the
+    /// extrinsic goes on. Money sent to a shard that no enclave has any more is lost, so enclave and registry are asked
+    /// once more before.
+    pub async fn shield_reporting(
+        &self,
+        from: &Signer,
+        beneficiary: &AccountId,
+        amount: Balance,
+        wait: Wait,
+        report: impl FnMut(Progress),
+    ) -> Result<Shielding, Error> {
+        let sealed = self.shard.seal_beneficiary(beneficiary)?;
+        self.recheck().await?;
+        self.shard.require_served_by(&self.worker).await?;
+        // The enclave's host may have held its answer back.
+        self.recheck().await?;
+        let call = Call::shield_funds(&self.shard.id, &sealed, amount);
+        let extrinsic = self.layer_one.submit_reporting(&call, from, wait, report).await?;
+        let inbox_number = match &extrinsic.inclusion {
+            Some(inclusion) => Some(self.inbox_number(inclusion.block_hash, &sealed).await?),
+            None => None,
+        };
+        Ok(Shielding { extrinsic, inbox_number })
+    }
+
+    /// The number of the inbox entry with a beneficiary's ciphertext, which no other entry can have, among those that
+    /// a block appended.
+    async fn inbox_number(&self, block: H256, sealed: &EncryptedBeneficiary) -> Result<u64, Error> {
+        let (layer_one, shard) = (&self.layer_one, &self.shard.id);
+        let parent = layer_one.header(block).await?.parent_hash;
+        let length = storage::inbox_length(shard);
+        let before: u64 = layer_one.storage(&length, parent).await?.unwrap_or_default();
+        let after: u64 = layer_one.storage(&length, block).await?.unwrap_or_default();
+        for number in before..after {
+            let entry = layer_one.storage(&storage::inbox_entry(shard, number), block).await?;
+            match entry {
+                Some(InboxEntry::Shield { encrypted_beneficiary, .. }) if encrypted_beneficiary == *sealed => {
+                    return Ok(number);
+                }
+                _ => {}
+            }
+        }
+        let reason = "the block has no entry for the shielding".to_string();
+        Err(layer_one::Error::Malformed { what: "the inbox", reason }.into())
+    }
+
+    /// Asks the registry if the last time is too long ago.
+    async fn recheck_if_due(&self) -> Result<(), Error> {
+        let checked = *self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        match checked.elapsed() >= self.recheck_interval {
+            true => self.recheck().await.map(|_| ()),
+            false => Ok(()),
+        }
+    }
+
+    /// Asks the registry, at the finalized head, whether the enclave behind the connection may still serve.
     async fn recheck(&self) -> Result<Finalized, Error> {
         let layer_one = &self.layer_one;
         let at = layer_one.finalized_hash().await?;
@@ -245,49 +260,6 @@ impl ShardClient {
         self.shard.still_served(record, time)?;
         *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         Ok(Finalized { number: header.number, time })
-    }
-
-    fn last_check(&self) -> Instant {
-        *self.checked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Shards that a worker of unknown key might serve.
-#[derive(Default)]
-struct Candidates {
-    serving: Vec<Shard>,
-    refused: Vec<Refused>,
-}
-
-/// Why a shard's enclave may not serve, the shard's age and the registered TLS key.
-struct Refused {
-    born_at: BlockNumber,
-    tls_key_hash: Option<[u8; 32]>,
-    reason: Error,
-}
-
-impl Candidates {
-    fn add(&mut self, born_at: BlockNumber, tls_key_hash: Option<[u8; 32]>, shard: Result<Shard, Error>) {
-        match shard {
-            Ok(shard) => self.serving.push(shard),
-            Err(reason) => self.refused.push(Refused { born_at, tls_key_hash, reason }),
-        }
-    }
-
-    fn newest_refusal(self) -> Option<Error> {
-        self.refused.into_iter().max_by_key(|refused| refused.born_at).map(|refused| refused.reason)
-    }
-
-    fn refusal_of(self, tls_key: &[u8; 32]) -> Option<Error> {
-        let mut refused = self.refused;
-        refused.retain(|refused| refused.tls_key_hash == Some(*tls_key));
-        Self { serving: Vec::new(), refused }.newest_refusal()
-    }
-
-    /// The newest shard whose enclave has a TLS key.
-    fn with_key(self, tls_key: &[u8; 32]) -> Option<Shard> {
-        let serving = self.serving.into_iter().filter(|shard| shard.enclave.tls_key_hash == *tls_key);
-        serving.max_by_key(|shard| shard.entry.born_at)
     }
 }
 
@@ -320,18 +292,23 @@ const QUERY_LIFETIME_BLOCKS: u64 = 64;
 /// How far an answer may lag behind the own node.
 const MAX_LAG_MS: u64 = 60_000;
 const MAX_LAG_BLOCKS: BlockNumber = 60;
-/// How long the registry's word holds for sending calls over an open connection.
+/// How long the registry's word holds for sending over an open connection, unless told otherwise.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(6);
 
 #[cfg(test)]
 mod tests {
+    use cloister_chain_primitives::ShardId;
+    use cloister_claims::Stance;
     use cloister_wire::envelope::{Context, Purpose, SecretKey, open};
     use codec::Encode;
 
     use super::*;
     use crate::{
         Scheme,
-        shard::tests::{SECRET, incarnation, shard},
+        shard::{
+            WantedCode,
+            tests::{SECRET, incarnation, shard},
+        },
     };
 
     fn answer(shard: &Shard, signer: &ed25519::Pair) -> SignedAnswer {
@@ -429,7 +406,8 @@ mod tests {
         let call = TrustedCall::Noop(AccountId::new([1; 32]));
         assert!(matches!(shard.sign_call(call, 0, &alice), Err(Error::WrongSigner { .. })));
         shard.require(None).unwrap();
-        shard.require(Some([2; 32])).unwrap();
-        assert!(matches!(shard.require(Some([3; 32])), Err(Error::WrongMeasurement { .. })));
+        let wanted = |fingerprint| Some(WantedCode { fingerprint, simulation: Stance::Allowed });
+        shard.require(wanted([2; 32])).unwrap();
+        assert!(matches!(shard.require(wanted([3; 32])), Err(Error::WrongMeasurement { .. })));
     }
 }

@@ -31,6 +31,31 @@ pub enum Error {
         /// What was asked for.
         wanted: [u8; 32],
     },
+    /// The shard's enclave is not known to run the wanted code: its evidence is simulated, its fingerprint only claimed.
+    #[error("the enclave {enclave} is simulated: nothing proves its fingerprint")]
+    Simulated {
+        /// The enclave.
+        enclave: AccountId,
+    },
+    /// The worker's enclave serves another shard than the one that is meant, whose state it may have lost.
+    #[error("the worker's enclave serves shard 0x{}, not 0x{}", hex::encode(.served), hex::encode(.wanted))]
+    OtherShard {
+        /// What the enclave says.
+        served: ShardId,
+        /// What is meant.
+        wanted: ShardId,
+    },
+    /// The worker's enclave says that it serves a shard whose enclave is another one.
+    #[error(
+        "the worker's enclave claims shard 0x{}, but has not the TLS key that layer one records for {enclave}",
+        hex::encode(.shard)
+    )]
+    OtherTlsKey {
+        /// The shard.
+        shard: ShardId,
+        /// Its enclave.
+        enclave: AccountId,
+    },
     /// The shard's enclave is not in layer one's registry: it never was, or it was evicted, or it left.
     #[error("the enclave {enclave} of shard 0x{} is not registered on layer one", hex::encode(.shard))]
     NotRegistered {
@@ -142,7 +167,12 @@ impl Error {
         match self {
             Self::LayerOne(error) => error.is_refusal(),
             Self::Worker(error) => error.is_refusal(),
-            Self::UnknownShard(_) | Self::NoShard { .. } | Self::WrongMeasurement { .. } => true,
+            Self::UnknownShard(_)
+            | Self::NoShard { .. }
+            | Self::WrongMeasurement { .. }
+            | Self::Simulated { .. }
+            | Self::OtherShard { .. }
+            | Self::OtherTlsKey { .. } => true,
             error => error.is_registry(),
         }
     }

@@ -2,29 +2,28 @@
 
 mod client;
 mod error;
+mod selection;
 #[cfg(test)]
 mod tests;
 
 use cloister_chain_primitives::{
-    AccountId, Balance, EnclaveRecord, EncryptedBeneficiary, H256, InboxEntry, Moment, Nonce, Request, ShardEntry,
-    ShardId, Standing, calls::Call, storage,
+    AccountId, EnclaveRecord, EncryptedBeneficiary, H256, Moment, Nonce, Request, ShardEntry, ShardId, Standing,
 };
+use cloister_claims::{Stance, TeeKind};
 use cloister_wire::{
     SignatureScope, TrustedCall, TrustedCallSigned, TrustedOperation,
     envelope::{self, Context, Purpose},
 };
 use codec::Encode;
 
-use crate::{
-    LayerOne, Signer, Wait,
-    layer_one::{self, Progress, SubmittedExtrinsic},
-};
+use crate::{LayerOne, Signer, Worker, layer_one::SubmittedExtrinsic};
 
-pub use client::{Answer, Selection, ShardClient};
+pub use client::{Answer, ShardClient};
 pub use error::Error;
+pub use selection::{Selection, WantedCode};
 
-/// A shard as layer one records it, together with the registered enclave that may serve it: enough to encrypt to it and
-/// to send it money.
+/// A shard as layer one records it, together with the registered enclave that may serve it: enough to encrypt to it.
+/// Whether the enclave does serve it, only a [`ShardClient`] knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shard {
     /// Its id.
@@ -99,12 +98,26 @@ impl Shard {
         SignatureScope { mrenclave: self.entry.birth.config.enclave_fingerprint, shard: self.id }
     }
 
-    /// Refuses a shard that runs other code than wanted.
-    pub fn require(&self, mrenclave: Option<[u8; 32]>) -> Result<(), Error> {
+    /// Refuses a shard that runs other code than wanted, or whose enclave only says that it runs it.
+    pub fn require(&self, wanted: Option<WantedCode>) -> Result<(), Error> {
+        let Some(WantedCode { fingerprint: wanted, simulation }) = wanted else { return Ok(()) };
         let found = self.entry.birth.config.enclave_fingerprint;
-        match mrenclave {
-            Some(wanted) if wanted != found => Err(Error::WrongMeasurement { found, wanted }),
+        if found != wanted {
+            return Err(Error::WrongMeasurement { found, wanted });
+        }
+        match (self.enclave.kind, simulation) {
+            (TeeKind::Simulated, Stance::Forbidden) => Err(Error::Simulated { enclave: self.founder().clone() }),
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses a worker whose enclave does not say that it serves this shard. The registry alone does not tell: the
+    /// founder of a shard may have been started anew without its state.
+    async fn require_served_by(&self, worker: &Worker) -> Result<(), Error> {
+        let served = worker.shard().await?;
+        match served == self.id {
+            true => Ok(()),
+            false => Err(Error::OtherShard { served, wanted: self.id }),
         }
     }
 
@@ -126,49 +139,6 @@ impl Shard {
     pub fn seal_beneficiary(&self, beneficiary: &AccountId) -> Result<EncryptedBeneficiary, Error> {
         let sealed = self.seal(Purpose::Beneficiary, &beneficiary.encode())?;
         sealed.try_into().map_err(|_| Error::Encryption("the beneficiary is too long".into()))
-    }
-
-    /// Moves planck from `from` on layer one into `beneficiary`'s account on the shard.
-    pub async fn shield(
-        &self,
-        layer_one: &LayerOne,
-        from: &Signer,
-        beneficiary: &AccountId,
-        amount: Balance,
-        wait: Wait,
-        report: impl FnMut(Progress),
-    ) -> Result<Shielding, Error> {
-        let sealed = self.seal_beneficiary(beneficiary)?;
-        let call = Call::shield_funds(&self.id, &sealed, amount);
-        let extrinsic = layer_one.submit_reporting(&call, from, wait, report).await?;
-        let inbox_number = match &extrinsic.inclusion {
-            Some(inclusion) => Some(self.inbox_number(layer_one, inclusion.block_hash, &sealed).await?),
-            None => None,
-        };
-        Ok(Shielding { extrinsic, inbox_number })
-    }
-
-    /// The number of the inbox entry with a beneficiary's ciphertext, which no other entry can have, among those that
-    /// a block appended.
-    async fn inbox_number(
-        &self,
-        layer_one: &LayerOne,
-        block: H256,
-        sealed: &EncryptedBeneficiary,
-    ) -> Result<u64, Error> {
-        let parent = layer_one.header(block).await?.parent_hash;
-        let length = storage::inbox_length(&self.id);
-        let before: u64 = layer_one.storage(&length, parent).await?.unwrap_or_default();
-        let after: u64 = layer_one.storage(&length, block).await?.unwrap_or_default();
-        for number in before..after {
-            let entry = layer_one.storage(&storage::inbox_entry(&self.id, number), block).await?;
-            if matches!(entry, Some(InboxEntry::Shield { encrypted_beneficiary, .. }) if encrypted_beneficiary == *sealed)
-            {
-                return Ok(number);
-            }
-        }
-        let reason = "the block has no entry for the shielding".to_string();
-        Err(layer_one::Error::Malformed { what: "the inbox", reason }.into())
     }
 
     fn seal(&self, purpose: Purpose, plaintext: &[u8]) -> Result<Vec<u8>, Error> {

@@ -1,23 +1,37 @@
-//! Whom the registry lets serve, and that nothing is sent to anybody else.
+//! Whom the registry lets serve, which shard an enclave serves, and that nothing is sent to anybody else.
 #![allow(clippy::type_complexity, reason = "tables of cases")]
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use cloister_chain_primitives::{BuildMode, ShardBirth, ShardConfig, shard::ShieldingKeys, storage};
-use cloister_claims::{TcbStatus, TeeKind};
-use cloister_wire::envelope::SecretKey;
+use cloister_claims::TcbStatus;
+use cloister_wire::{RpcReturnValue, envelope::SecretKey};
 use codec::Encode;
+use futures::{SinkExt, StreamExt};
 use jsonrpsee::{
     RpcModule,
     server::{Server, ServerHandle},
     types::ErrorObjectOwned,
 };
-use serde_json::json;
+use rcgen::{CertificateParams, KeyPair};
+use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer, version::TLS13};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use sp_core::{Pair, ed25519};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::{accept_async, tungstenite::Message};
 
 use super::*;
-use crate::layer_one::to_hex;
+use crate::{
+    LayerOne, Scheme, Wait,
+    layer_one::{self, to_hex},
+    worker,
+};
 
 pub(super) const SECRET: [u8; 32] = [9; 32];
 const NOW: Moment = 1_000_000;
@@ -124,9 +138,10 @@ fn what_the_registry_says_is_a_refusal() {
     assert!(!Error::NoAnswer.is_registry());
 }
 
-/// A node that shows one finalized block with the given storage.
+/// A node that shows one finalized block with the given storage, and takes no extrinsics.
 struct Node {
     layer_one: LayerOne,
+    values: Arc<Mutex<BTreeMap<String, String>>>,
     _server: ServerHandle,
 }
 
@@ -134,24 +149,32 @@ const HEAD: H256 = H256([1; 32]);
 
 impl Node {
     async fn start(values: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
-        let values: BTreeMap<String, String> =
-            values.into_iter().map(|(key, value)| (to_hex(&key), to_hex(&value))).collect();
-        let mut module = RpcModule::new(values);
+        let values: BTreeMap<_, _> = values.into_iter().map(|(key, value)| (to_hex(&key), to_hex(&value))).collect();
+        let values = Arc::new(Mutex::new(values));
+        let mut module = RpcModule::new(values.clone());
         fn at_head(at: H256) -> Result<(), ErrorObjectOwned> {
             if at == HEAD { Ok(()) } else { Err(ErrorObjectOwned::owned(1, "another block", None::<()>)) }
         }
         module.register_method("chain_getBlockHash", |_, _, _| json!(shard().genesis)).unwrap();
         module.register_method("chain_getFinalizedHead", |_, _, _| json!(HEAD)).unwrap();
         module
+            .register_method("chain_getHeader", |_, _, _| {
+                let hash = H256::zero();
+                let digest = json!({ "logs": [] });
+                json!({ "parentHash": hash, "number": "0x9", "stateRoot": hash, "extrinsicsRoot": hash, "digest": digest })
+            })
+            .unwrap();
+        module
             .register_method("state_getStorage", move |parameters, values, _| {
                 let (key, at): (String, H256) = parameters.parse()?;
-                at_head(at).map(|()| values.get(&key).cloned())
+                at_head(at).map(|()| values.lock().unwrap().get(&key).cloned())
             })
             .unwrap();
         module
             .register_method("state_getKeysPaged", move |parameters, values, _| {
                 let (prefix, count, start, at): (String, usize, Option<String>, H256) = parameters.parse()?;
                 let after = |key: &&String| start.as_ref().is_none_or(|start| *key > start);
+                let values = values.lock().unwrap();
                 let keys = values.keys().filter(|key| key.starts_with(&prefix)).filter(after);
                 at_head(at).map(|()| keys.take(count).cloned().collect::<Vec<_>>())
             })
@@ -159,6 +182,7 @@ impl Node {
         module
             .register_method("state_queryStorageAt", move |parameters, values, _| {
                 let (keys, at): (Vec<String>, H256) = parameters.parse()?;
+                let values = values.lock().unwrap();
                 let changes: Vec<_> = keys.iter().map(|key| (key, values.get(key))).collect();
                 at_head(at).map(|()| json!([{ "block": at, "changes": changes }]))
             })
@@ -166,17 +190,119 @@ impl Node {
         let server = Server::builder().build("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}", server.local_addr().unwrap());
         let _server = server.start(module);
-        Self { layer_one: LayerOne::connect(&url).await.unwrap(), _server }
+        Self { layer_one: LayerOne::connect(&url).await.unwrap(), values, _server }
     }
 
     /// One with the shard, its enclave's record and the time.
     async fn with(record: Option<EnclaveRecord>, now: Moment) -> Self {
-        let Shard { id, entry, .. } = shard();
-        let mut values = vec![(storage::shard(&id), entry.encode()), (storage::timestamp(), now.encode())];
-        values.extend(record.map(|record| (storage::enclave(&entry.birth.founder), record.encode())));
-        Self::start(values).await
+        let node = Self::start([(storage::timestamp(), now.encode())]).await;
+        node.list(&shard(), record);
+        node
+    }
+
+    fn set(&self, key: &[u8], value: Option<Vec<u8>>) {
+        let mut values = self.values.lock().unwrap();
+        match value {
+            Some(value) => values.insert(to_hex(key), to_hex(&value)),
+            None => values.remove(&to_hex(key)),
+        };
+    }
+
+    /// Lists a shard, and its founder's record or none.
+    fn list(&self, Shard { id, entry, .. }: &Shard, record: Option<EnclaveRecord>) {
+        self.set(&storage::shard(id), Some(entry.encode()));
+        self.set(&storage::enclave(&entry.birth.founder), record.map(|record| record.encode()));
     }
 }
+
+/// A worker whose enclave says which shard it serves, knows nothing else, and remembers what it was asked.
+struct FakeWorker {
+    url: String,
+    tls_key_hash: [u8; 32],
+    /// `None` while it does not serve.
+    shard: Arc<Mutex<Option<ShardId>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl FakeWorker {
+    async fn serving(shard: ShardId) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(["worker".to_string()]).unwrap().self_signed(&key).unwrap();
+        let tls_key_hash = Sha256::digest(key.public_key_der()).into();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("wss://{}", listener.local_addr().unwrap());
+        let (shard, asked) = (Arc::new(Mutex::new(Some(shard))), Arc::new(Mutex::new(Vec::new())));
+        let state = (shard.clone(), asked.clone());
+        tokio::spawn(async move {
+            let acceptor = TlsAcceptor::from(Arc::new(config));
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (acceptor, (shard, asked)) = (acceptor.clone(), state.clone());
+                tokio::spawn(async move {
+                    // A client that refuses the key is gone.
+                    let Ok(tls) = acceptor.accept(tcp).await else { return };
+                    let mut socket = accept_async(tls).await.unwrap();
+                    while let Some(Ok(Message::Text(request))) = socket.next().await {
+                        let request: Value = serde_json::from_str(request.as_str()).unwrap();
+                        asked.lock().unwrap().push(request["method"].as_str().unwrap().to_string());
+                        let answer = match (request["method"].as_str(), *shard.lock().unwrap()) {
+                            (Some("author_getShard"), Some(shard)) => RpcReturnValue::ok(shard),
+                            (_, None) => RpcReturnValue::error("not serving"),
+                            _ => RpcReturnValue::error("unknown to this fake"),
+                        };
+                        let result = to_hex(&answer.encode());
+                        let answer = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
+                        socket.send(Message::text(answer.to_string())).await.unwrap();
+                    }
+                });
+            }
+        });
+        Self { url, tls_key_hash, shard, asked }
+    }
+
+    fn serve(&self, shard: Option<ShardId>) {
+        *self.shard.lock().unwrap() = shard;
+    }
+
+    /// What it was asked since the last time.
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    /// The registration of its enclave.
+    fn record(&self) -> EnclaveRecord {
+        EnclaveRecord { tls_key_hash: self.tls_key_hash, ..record() }
+    }
+}
+
+/// Another shard, which another enclave bore.
+fn shard_of(founder: u8, born_at: u32) -> Shard {
+    let Shard { mut entry, enclave, genesis, .. } = shard();
+    entry.birth.founder = AccountId::new([founder; 32]);
+    entry.birth.genesis_commitment = H256::repeat_byte(born_at as u8);
+    entry.born_at = born_at;
+    Shard { id: entry.birth.shard_id(&genesis), entry, enclave, genesis }
+}
+
+fn named(shard: &Shard) -> Selection {
+    Selection { shard: Some(shard.id), mrenclave: None }
+}
+
+fn of_code(fingerprint: [u8; 32], simulation: Stance) -> Option<WantedCode> {
+    Some(WantedCode { fingerprint, simulation })
+}
+
+fn alice() -> Signer {
+    Signer::from_secret(Scheme::Sr25519, "//Alice").unwrap()
+}
+
+/// All that is asked of an enclave before it has said that it serves the shard.
+const ONLY_ITS_SHARD: [&str; 1] = ["author_getShard"];
 
 #[tokio::test]
 async fn a_shard_is_found_together_with_its_enclave() {
@@ -203,6 +329,14 @@ async fn all_enclaves_are_read_page_by_page() {
 }
 
 #[tokio::test]
+async fn records_come_in_the_order_of_the_accounts_repeated_ones_too() {
+    let node = Node::with(Some(record()), NOW).await;
+    let (founder, stranger) = (AccountId::new([3; 32]), AccountId::new([4; 32]));
+    let found = node.layer_one.enclaves_of(&[&founder, &stranger, &founder], HEAD).await.unwrap();
+    assert_eq!(found, [Some(record()), None, Some(record())]);
+}
+
+#[tokio::test]
 async fn a_worker_that_may_not_serve_is_not_even_called() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("wss://{}", listener.local_addr().unwrap());
@@ -225,4 +359,213 @@ async fn a_worker_that_may_not_serve_is_not_even_called() {
     // Had anybody connected, the connection would be waiting here.
     let called = futures::future::poll_immediate(Box::pin(listener.accept())).await;
     assert!(called.is_none());
+}
+
+#[tokio::test]
+async fn a_stranger_who_states_the_enclaves_tls_key_gets_none_of_its_clients() {
+    let worker = FakeWorker::serving(shard().id).await;
+    let node = Node::with(Some(worker.record()), NOW).await;
+    // Younger and older than the shard, with any key that the stranger likes.
+    for born_at in [9, 0] {
+        node.list(&shard_of(13 + born_at as u8, born_at), Some(worker.record()));
+    }
+    let client = ShardClient::connect(&node.layer_one, &worker.url, &Selection::default()).await.unwrap();
+    assert_eq!((client.shard().id, client.shard().founder()), (shard().id, shard().founder()));
+    assert_eq!(worker.asked(), ONLY_ITS_SHARD);
+
+    // Nor those who were given the stranger's shard by name.
+    let error = ShardClient::connect(&node.layer_one, &worker.url, &named(&shard_of(22, 9))).await.err().unwrap();
+    assert!(
+        matches!(error, Error::OtherShard { served, wanted } if (served, wanted) == (shard().id, shard_of(22, 9).id)),
+        "{error}"
+    );
+    assert!(error.is_refusal());
+    assert_eq!(worker.asked(), ONLY_ITS_SHARD);
+}
+
+#[tokio::test]
+async fn the_enclave_says_which_of_its_founders_shards_it_serves() {
+    let (old, new) = (shard(), shard_of(3, 9));
+    let worker = FakeWorker::serving(new.id).await;
+    let node = Node::with(Some(worker.record()), NOW).await;
+    node.list(&new, Some(worker.record()));
+
+    // A new start without the old state.
+    let client = ShardClient::connect(&node.layer_one, &worker.url, &Selection::default()).await.unwrap();
+    assert_eq!(client.shard().id, new.id);
+    assert_eq!(ShardClient::connect(&node.layer_one, &worker.url, &named(&new)).await.unwrap().shard().id, new.id);
+    worker.asked();
+    let error = ShardClient::connect(&node.layer_one, &worker.url, &named(&old)).await.err().unwrap();
+    assert!(matches!(error, Error::OtherShard { served, wanted } if (served, wanted) == (new.id, old.id)), "{error}");
+    assert_eq!(worker.asked(), ONLY_ITS_SHARD);
+
+    // A new start that has recovered the old shard, though it registered long after the shard's birth.
+    worker.serve(Some(old.id));
+    for selection in [Selection::default(), named(&old)] {
+        let client = ShardClient::connect(&node.layer_one, &worker.url, &selection).await.unwrap();
+        assert_eq!(client.shard().id, old.id);
+    }
+}
+
+#[tokio::test]
+async fn an_enclaves_claim_counts_only_if_the_registry_bears_it_out() {
+    let worker = FakeWorker::serving(ShardId::default()).await;
+    let node = Node::with(Some(worker.record()), NOW).await;
+    let connect = async |selection| {
+        let error = ShardClient::connect(&node.layer_one, &worker.url, &selection).await.err().unwrap();
+        assert_eq!(worker.asked(), ONLY_ITS_SHARD);
+        error
+    };
+    let error = connect(Selection::default()).await;
+    assert!(matches!(error, Error::UnknownShard(id) if id == ShardId::default()), "{error}");
+
+    let other = shard_of(13, 9);
+    worker.serve(Some(other.id));
+    node.list(&other, Some(record()));
+    let error = connect(Selection::default()).await;
+    assert!(
+        matches!(&error, Error::OtherTlsKey { shard, enclave } if (*shard, enclave) == (other.id, other.founder())),
+        "{error}"
+    );
+    assert!(error.is_refusal());
+    node.list(&other, Some(EnclaveRecord { expires_at: NOW, ..worker.record() }));
+    assert!(matches!(connect(Selection::default()).await, Error::Expired { .. }));
+
+    let mut of_other_code = shard_of(13, 9);
+    of_other_code.entry.birth.config.enclave_fingerprint = [5; 32];
+    node.list(&of_other_code, Some(EnclaveRecord { fingerprint: [5; 32], ..worker.record() }));
+    let selection = Selection { shard: None, mrenclave: of_code([2; 32], Stance::Allowed) };
+    let error = connect(selection).await;
+    assert!(
+        matches!(error, Error::WrongMeasurement { found, wanted } if (found, wanted) == ([5; 32], [2; 32])),
+        "{error}"
+    );
+
+    worker.serve(None);
+    for selection in [Selection::default(), named(&shard())] {
+        let error = connect(selection).await;
+        assert!(matches!(&error, Error::Worker(worker::Error::Refused(why)) if why == "not serving"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn with_a_fingerprint_wanted_a_simulation_of_it_is_not_even_called() {
+    let worker = FakeWorker::serving(shard().id).await;
+    let node = Node::with(Some(worker.record()), NOW).await;
+    let connect = async |shard, mrenclave| {
+        ShardClient::connect(&node.layer_one, &worker.url, &Selection { shard, mrenclave }).await
+    };
+    for shard in [Some(shard().id), None] {
+        let error = connect(shard, of_code([2; 32], Stance::Forbidden)).await.err().unwrap();
+        assert!(
+            matches!(&error, Error::Simulated { enclave } if *enclave == AccountId::new([3; 32])) && error.is_refusal(),
+            "{error}"
+        );
+        let error = connect(shard, of_code([9; 32], Stance::Allowed)).await.err().unwrap();
+        match shard {
+            Some(_) => assert!(matches!(error, Error::WrongMeasurement { found, .. } if found == [2; 32]), "{error}"),
+            None => assert!(matches!(error, Error::NoShard { mrenclave } if mrenclave == Some([9; 32])), "{error}"),
+        }
+        assert!(worker.asked().is_empty());
+        connect(shard, of_code([2; 32], Stance::Allowed)).await.unwrap();
+        assert_eq!(worker.asked(), ONLY_ITS_SHARD);
+    }
+    node.list(&shard(), Some(EnclaveRecord { kind: TeeKind::Sgx, ..worker.record() }));
+    connect(None, of_code([2; 32], Stance::Forbidden)).await.unwrap();
+}
+
+/// What a client may want of an enclave.
+async fn use_all(client: &ShardClient) -> Vec<Result<(), Error>> {
+    let (alice, bob) = (alice(), AccountId::new([1; 32]));
+    let call = TrustedCall::BalanceTransfer(alice.account(), bob.clone(), 1);
+    vec![
+        client.free_balance(&alice).await.map(|_| ()),
+        client.transfer(&alice, &bob, 1).await.map(|_| ()),
+        client.submit_with_nonce(&alice, call, 0).await.map(|_| ()),
+        client.shield(&alice, &bob, 1, Wait::Finalized).await.map(|_| ()),
+        client.inbox_status().await.map(|_| ()),
+        client.block_number().await.map(|_| ()),
+    ]
+}
+
+#[tokio::test]
+async fn over_an_open_connection_nothing_more_is_sent_to_an_enclave_that_may_no_longer_serve() {
+    let worker = FakeWorker::serving(shard().id).await;
+    let node = Node::with(Some(worker.record()), NOW).await;
+    let client = ShardClient::connect(&node.layer_one, &worker.url, &Selection::default()).await.unwrap();
+    let client = client.with_recheck_interval(Duration::ZERO);
+    worker.asked();
+
+    let ended: [(Option<EnclaveRecord>, fn(&Error) -> bool); 5] = [
+        (Some(EnclaveRecord { incarnation_key: [0; 32], ..worker.record() }), |error| {
+            matches!(error, Error::Retired { .. })
+        }),
+        (Some(EnclaveRecord { tls_key_hash: [0; 32], ..worker.record() }), |error| {
+            matches!(error, Error::Retired { .. })
+        }),
+        (None, |error| matches!(error, Error::NotRegistered { .. })),
+        (Some(EnclaveRecord { expires_at: NOW, ..worker.record() }), |error| {
+            matches!(error, Error::Expired { expires_at: NOW, now: NOW, .. })
+        }),
+        (
+            Some(EnclaveRecord { standing: Standing::Leaving { until: NOW + 1 }, ..worker.record() }),
+            |error| matches!(error, Error::Leaving { until, .. } if *until == NOW + 1),
+        ),
+    ];
+    for (record, expected) in ended {
+        node.list(&shard(), record);
+        for result in use_all(&client).await {
+            let error = result.unwrap_err();
+            assert!(expected(&error) && error.is_registry(), "{error}");
+        }
+        assert!(worker.asked().is_empty());
+    }
+
+    // A renewal changes nothing.
+    node.list(&shard(), Some(EnclaveRecord { bound_block: 8, expires_at: NOW + 9, ..worker.record() }));
+    for result in use_all(&client).await {
+        assert!(result.err().is_none_or(|error| !error.is_registry()));
+    }
+    assert!(worker.asked().contains(&"state_executeGetter".into()));
+}
+
+#[tokio::test]
+async fn the_registrys_word_holds_for_a_while_but_not_for_money() {
+    let worker = FakeWorker::serving(shard().id).await;
+    let node = Node::with(Some(worker.record()), NOW).await;
+    let client = ShardClient::connect(&node.layer_one, &worker.url, &Selection::default()).await.unwrap();
+    let client = client.with_recheck_interval(Duration::from_secs(3_600));
+    worker.asked();
+    node.list(&shard(), None);
+    let call = TrustedCall::Noop(alice().account());
+    let submitted = client.submit_with_nonce(&alice(), call, 0).await.err().unwrap();
+    assert!(matches!(submitted, Error::Worker(worker::Error::Refused(_))), "{submitted}");
+    assert_eq!(worker.asked(), ["author_submitAndWatchExtrinsic"]);
+    let queried = client.free_balance(&alice()).await.unwrap_err();
+    assert!(matches!(queried, Error::NotRegistered { .. }), "{queried}");
+    let shielded = client.shield(&alice(), &alice().account(), 1, Wait::Finalized).await.unwrap_err();
+    assert!(matches!(shielded, Error::NotRegistered { .. }), "{shielded}");
+    assert!(worker.asked().is_empty());
+}
+
+#[tokio::test]
+async fn money_goes_only_to_the_shard_that_the_enclave_serves_at_that_moment() {
+    let worker = FakeWorker::serving(shard().id).await;
+    let node = Node::with(Some(worker.record()), NOW).await;
+    let client = ShardClient::connect(&node.layer_one, &worker.url, &Selection::default()).await.unwrap();
+    let shield = async || client.shield(&alice(), &alice().account(), 1, Wait::Finalized).await.unwrap_err();
+    // This node takes no extrinsics: that it was asked to is its error.
+    let submitted = shield().await;
+    let first_step = "system_accountNextIndex";
+    assert!(
+        matches!(submitted, Error::LayerOne(layer_one::Error::Rpc { method, .. }) if method == first_step),
+        "{submitted}"
+    );
+
+    worker.serve(Some(shard_of(3, 9).id));
+    let error = shield().await;
+    assert!(matches!(error, Error::OtherShard { wanted, .. } if wanted == shard().id), "{error}");
+    worker.serve(None);
+    let error = shield().await;
+    assert!(matches!(&error, Error::Worker(worker::Error::Refused(why)) if why == "not serving"), "{error}");
 }

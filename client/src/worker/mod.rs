@@ -203,6 +203,11 @@ impl Worker {
         T::decode_all(&mut answer.value.as_slice()).map_err(|error| malformed(method, error))
     }
 
+    /// The shard that the enclave says it serves.
+    pub async fn shard(&self) -> Result<ShardId, Error> {
+        self.read("author_getShard", json!([])).await
+    }
+
     /// Submits an encrypted operation; its hash.
     pub async fn submit(&self, request: &Request) -> Result<H256, Error> {
         self.read("author_submitExtrinsic", json!([to_hex(&request.encode())])).await
