@@ -56,6 +56,15 @@ impl Node {
         Ok(())
     }
 
+    /// Starts an observer again that finds no peers: it answers, but its chain has ended.
+    pub async fn cut_off(&mut self) -> Result<()> {
+        self.stop().await?;
+        let bootnodes = self.options.iter().position(|option| option == "--bootnodes");
+        let at = bootnodes.context("it has no peers to lose")?;
+        self.options.drain(at..at + 2);
+        self.start_again().await
+    }
+
     /// Where its JSON-RPC listens.
     pub fn url(&self) -> &str {
         &self.url

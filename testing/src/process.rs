@@ -246,6 +246,17 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     })
 }
 
+/// Runs a binary of the workspace with nothing of this program's environment; its exit code and the JSON that it printed.
+pub fn output_json(name: &str, arguments: &[&str]) -> Result<(i32, serde_json::Value)> {
+    let home = tempfile::tempdir()?;
+    let output = Command::new(binary(name)?).args(arguments).env_clear().env("HOME", home.path()).output()?;
+    let shown = || format!("{name} {arguments:?}: {output:?}");
+    let text = std::str::from_utf8(&output.stdout).with_context(shown)?;
+    let json = text.find(['{', '[']).and_then(|start| text.get(start..)).with_context(shown)?;
+    let answer = serde_json::from_str(json).with_context(shown)?;
+    Ok((output.status.code().with_context(shown)?, answer))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -90,11 +90,33 @@ impl Worker {
             .output()?;
         ensure!(make_config.status.success(), "{make_config:?}");
         let options = WorkerOptions { enclave_config: Some(config), ..WorkerOptions::default() };
-        // Its own directory outlives this one's configuration file, which is read at the start.
-        let (mut process, own, data_dir) = Self::spawn(node_url, options)?;
+        // It has read its configuration, which goes with this directory, before it waits.
+        Self::start_idle(node_url, options, "waiting for").await
+    }
+
+    /// Starts a worker that will not serve, and waits until it listens for clients and has said `words`.
+    pub async fn start_idle(node_url: &str, options: WorkerOptions, words: &str) -> Result<Self> {
+        let (mut process, directory, data_dir) = Self::spawn(node_url, options)?;
         let ports = eventually("the worker's ports", START_DEADLINE, async || Ports::read(&data_dir)).await?;
-        process.line("waiting for", START_DEADLINE).await?;
-        Ok(Self { process, ports, _directory: own })
+        process.line(words, START_DEADLINE).await?;
+        Ok(Self { process, ports, _directory: directory })
+    }
+
+    /// Waits until it serves.
+    pub async fn serves(&self) -> Result<()> {
+        let serving =
+            eventually("a serving shard", START_DEADLINE, async || Ok(self.is_serving().await?.then_some(())));
+        serving.await.with_context(|| self.log().to_string())
+    }
+
+    /// Whether its health page says that it serves.
+    pub async fn is_serving(&self) -> Result<bool> {
+        Ok(http_status(self.ports.http, "/is_initialized").await? == 200)
+    }
+
+    /// Waits until it has said `words`.
+    pub async fn says(&mut self, words: &str) -> Result<()> {
+        self.process.line(words, START_DEADLINE).await.map(drop)
     }
 
     /// Waits until it ends by itself after it has said `last_words`; returns how.
@@ -115,6 +137,7 @@ impl Worker {
     fn spawn(node_url: &str, options: WorkerOptions) -> Result<(Process, TempDir, PathBuf)> {
         let directory = tempfile::tempdir()?;
         let data_dir = options.data_dir.unwrap_or_else(|| directory.path().join("data"));
+        Ports::forget(&data_dir)?;
         let mut command = Command::new(binary("cloister-worker")?);
         command.args(["run", "--node-url", node_url]);
         match options.enclave_config {
@@ -168,6 +191,14 @@ impl Worker {
 }
 
 impl Ports {
+    /// Removes those of an earlier start.
+    fn forget(data_dir: &Path) -> Result<()> {
+        match std::fs::remove_file(data_dir.join("ports.json")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// `None` as long as the worker has not written them.
     fn read(data_dir: &Path) -> Result<Option<Self>> {
         match std::fs::read(data_dir.join("ports.json")) {

@@ -10,6 +10,7 @@ use cloister_client::{
 use cloister_testing::{
     Chain, Deployment, Node, Worker, WorkerOptions, deployment::SETTLE_DEADLINE, eventually, process::binary, signer,
 };
+use cloister_wire::{Getter, PublicGetter};
 use sp_keyring::Sr25519Keyring::{Alice, Ferdie};
 use tempfile::TempDir;
 
@@ -82,11 +83,52 @@ async fn a_copy_with_an_old_view_of_the_chain_is_refused_by_clients() -> Result<
     assert!(refused.to_string().contains("TLS key"), "{refused}");
     newest_shard(&layer_one, &newer).await.context("the newer copy serves")?;
 
-    // A start with the old disk and the old view registers nowhere, and so serves nothing.
-    let status = stale.process();
-    status.thaw()?;
+    stale.process().thaw()?;
     let status = older.ends("newer incarnation").await?;
     assert_eq!(status.code(), Some(NO_LONGER_REGISTERED));
+    Ok(())
+}
+
+/// The host starts an enclave again with its old disk at a node whose chain has ended, where no newer start is known. Layer
+/// one's proofs are all in order there, but no block comes in which it could be registered.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_disk_with_an_old_view_of_the_chain_serves_nothing() -> Result<()> {
+    let node = Node::dev().await?;
+    let chain = node.chain().await?;
+    let mut past = node.observer().await?;
+    let directory = tempfile::tempdir()?;
+    let mut first = Worker::start(past.url(), at(directory.path())).await?;
+    let layer_one = LayerOne::connect(node.url()).await?;
+    let (shard, _) = newest_shard(&layer_one, &first).await?;
+    ensure!(first.stop().await?.success());
+    let (account, record) = only_enclave(&chain).await?;
+    let policy: RegistrationPolicy =
+        chain.storage(&storage::registration_policy(), None).await?.context("the chain has no policy")?;
+    let view = past.chain().await?;
+    let soonest = record.incarnation_since + policy.incarnation_gap + 2;
+    eventually("a view in which another start is allowed", SETTLE_DEADLINE, async || {
+        Ok((view.finalized_head().await?.number >= soonest).then_some(()))
+    })
+    .await?;
+    past.cut_off().await?;
+    let copied = copy_of(directory.path())?;
+    let newer = Worker::start(node.url(), at(copied.path())).await?;
+
+    // Layer one knows a block's hash only in later blocks, and there are none.
+    let older = Worker::start_idle(past.url(), at(directory.path()), "the named block is unknown").await?;
+    ensure!(!older.is_serving().await?);
+    let client = WorkerClient::connect(&older.url(), Pin::Unverified).await?;
+    let getter = Getter::Public(PublicGetter::Inbox);
+    let answer = client.execute_getter(shard, &getter).await.err().context("it answered a query")?;
+    assert!(answer.to_string().contains("unknown shard"), "{answer}");
+    let selection = Selection { shard: Some(shard), mrenclave: None };
+    let refused = ShardClient::connect(&layer_one, &older.url(), &selection).await.err().context("served")?;
+    assert!(refused.to_string().contains("TLS key"), "{refused}");
+
+    let (_, kept) = only_enclave(&chain).await?;
+    assert!(kept.incarnation_since > record.incarnation_since);
+    assert_eq!(only_enclave(&chain).await?.0, account);
+    newest_shard(&layer_one, &newer).await.context("the newer start serves")?;
     Ok(())
 }
 
