@@ -98,7 +98,10 @@ fn dispatch(cli: Cli) -> Result<()> {
         Task::Bench { filter } => {
             setup::setup(Consent::Ask)?;
             build(&workspace)?;
-            exec(workspace.binary("cloister-benches").args(filter))
+            for benches in ["cloister-benches", "cloister-runtime-benches"] {
+                run(benches, workspace.binary(benches).args(&filter))?;
+            }
+            Ok(())
         }
         Task::Lint => lint(&workspace),
         Task::Env => {
