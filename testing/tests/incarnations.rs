@@ -120,7 +120,7 @@ async fn an_old_disk_with_an_old_view_of_the_chain_serves_nothing() -> Result<()
     let client = WorkerClient::connect(&older.url(), Pin::Unverified).await?;
     let getter = Getter::Public(PublicGetter::Inbox);
     let answer = client.execute_getter(shard, &getter).await.err().context("it answered a query")?;
-    assert!(answer.to_string().contains("unknown shard"), "{answer}");
+    assert!(answer.to_string().contains("not served yet"), "{answer}");
     let selection = Selection { shard: Some(shard), mrenclave: None };
     let refused = ShardClient::connect(&layer_one, &older.url(), &selection).await.err().context("served")?;
     assert!(refused.to_string().contains("TLS key"), "{refused}");

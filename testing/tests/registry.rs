@@ -217,6 +217,8 @@ async fn newer_collateral_outdates_a_platform_and_older_is_refused() -> Result<(
     .await?;
     assert_eq!(registry.record(&bob).await?, None);
 
+    // A new statement names a block after the eviction.
+    registry.finalized(registry.head().await? + 5).await?;
     let refused = registry.statement(&bob, 1, registry.head().await?).await?;
     let refused = registry.refusal(&Call::register_enclave(&refused), Bob).await?;
     assert!(refused.contains("TcbStatus"), "{refused}");

@@ -133,7 +133,7 @@ fn registrations_fit_a_block_and_are_paid_for() {
         let evidence = Evidence::Dcap(vec![0; Evidence::MAX_BYTES]);
         let largest = Registration { evidence, ..registration.clone() };
         for (call, of_a_block) in [
-            (cloister_runtime::RuntimeCall::from(register(registration)), 20),
+            (cloister_runtime::RuntimeCall::from(register(registration)), 15),
             (register(largest).into(), 10),
             (evict(&Bob.to_account_id()).into(), 10),
             (largest_document(), 10),

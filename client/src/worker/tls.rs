@@ -50,8 +50,12 @@ pub(super) fn client_config(pin: Pin) -> Result<Arc<ClientConfig>, rustls::Error
     Ok(Arc::new(config))
 }
 
-/// SHA-256 of a certificate's SubjectPublicKeyInfo.
+/// SHA-256 of a certificate's SubjectPublicKeyInfo. `None` if it is malformed, or larger than an enclave's by far: a reader
+/// that sorts its names would be busy with a large one for long.
 pub(super) fn key_hash(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
+    if certificate.len() > MAX_CERTIFICATE_BYTES {
+        return None;
+    }
     let certificate = Certificate::from_der(certificate).ok()?;
     let key = certificate.tbs_certificate.subject_public_key_info.to_der().ok()?;
     Some(Sha256::digest(key).into())
@@ -120,6 +124,9 @@ pub(super) fn rejected_key(error: &std::io::Error) -> Option<[u8; 32]> {
         _ => None,
     }
 }
+
+/// An enclave's own has some 400.
+const MAX_CERTIFICATE_BYTES: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -222,5 +229,15 @@ mod tests {
     #[test]
     fn what_is_no_certificate_has_no_key() {
         assert_eq!(key_hash(&CertificateDer::from(vec![0x30, 0x03, 0x02, 0x01, 0x00])), None);
+    }
+
+    #[test]
+    fn a_certificate_of_absurd_size_is_not_read() {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = (0..400).map(|number| format!("worker-{number}")).collect();
+        let large = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        assert!(large.der().len() > MAX_CERTIFICATE_BYTES);
+        let error = handshake(Pin::Unverified, large.der().clone(), signing_key(&key)).unwrap_err();
+        assert_eq!(error, rustls::Error::InvalidCertificate(CertificateError::BadEncoding));
     }
 }

@@ -88,7 +88,7 @@ impl Benches {
     }
 
     fn extrinsics(&self, wasm: &mut Wasm, vectors: &[(&str, Recorded)]) {
-        self.extrinsic(wasm, "remark", &Call::encoded([vec![0, 0], vec![0; 100].encode()].concat()));
+        self.extrinsic(wasm, "remark", &Call::encoded([vec![0, 0], [0u8; 100].to_vec().encode()].concat()));
         for (name, Recorded { collateral, .. }) in vectors {
             let Collateral { tcb_info, qe_identity, .. } = collateral;
             let kilobytes = tcb_info.body.len().div_ceil(1024);
