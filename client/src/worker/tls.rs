@@ -237,7 +237,6 @@ mod tests {
         let names: Vec<String> = (0..400).map(|number| format!("worker-{number}")).collect();
         let large = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
         assert!(large.der().len() > MAX_CERTIFICATE_BYTES);
-        let error = handshake(Pin::Unverified, large.der().clone(), signing_key(&key)).unwrap_err();
-        assert_eq!(error, rustls::Error::InvalidCertificate(CertificateError::BadEncoding));
+        assert_eq!(key_hash(large.der()), None);
     }
 }
