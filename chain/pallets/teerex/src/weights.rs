@@ -1,8 +1,8 @@
 //! What the calls cost: layer one's storage, and the work of verification.
 //!
-//! The times are measured in the runtime's own wasm by `cargo xtask bench wasm` (BENCHMARKS.md has the figures): what
-//! verification takes grows with the number of P-256 signatures and of parsed certificates, and with the bytes. Measured values are rounded up by half, because validators may be slower than the
-//! machine that measured.
+//! The times are measured in the runtime's own wasm by `cargo xtask bench wasm/` (BENCHMARKS.md has the figures): what
+//! verification takes grows with the number of P-256 signatures and of parsed certificates, and with the bytes. Weights
+//! are above what was measured by 30 % at least, because validators may be slower than the machine that measured.
 
 use frame_support::{
     traits::Get,
