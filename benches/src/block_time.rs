@@ -9,8 +9,8 @@ use std::{
 use cloister_chain_primitives::{AccountId, Balance, UNIT};
 use cloister_state::{Purpose, Scope, ShardState, StateSecret};
 use cloister_stf::{
-    BlockContext, BlockExecution, CallOutcome, Rules, VerifiedCall, account_count, free_balance, genesis_storage,
-    total_issuance, verify,
+    BlockContext, BlockExecution, CallOutcome, Payments, Rules, VerifiedCall, account_count, free_balance,
+    genesis_storage, total_issuance, verify,
 };
 use cloister_wire::{H256, ShardId, SignatureScope, TrustedCall, TrustedCallSigned, TrustedOperation};
 use codec::Encode;
@@ -109,7 +109,7 @@ impl Shard {
         let calls = &self.blocks[round];
 
         let start = Instant::now();
-        let mut block = BlockExecution::begin(&self.state, context).expect("context");
+        let mut block = BlockExecution::begin(&self.state, context, &Payments).expect("context");
         let done = calls.iter().filter(|call| block.call(call) == Ok(CallOutcome::Done)).count();
         let diff = block.finish().expect("block");
         self.state.apply(&diff);

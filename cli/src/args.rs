@@ -3,9 +3,13 @@
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use cloister_client::{Balance, H256, Scheme, ShardId, Wait};
+use cloister_client::{Balance, H256, Scheme, ShardId, Wait, worker::Stage};
 
-use crate::{amount, attest::Attest};
+use crate::{
+    amount,
+    attest::Attest,
+    status::{StatusUrl, parse_status_url},
+};
 
 /// Public and confidential accounts of Cloister.
 #[derive(Parser, Debug)]
@@ -116,6 +120,11 @@ pub enum Command {
     },
     /// List the enclaves that layer one has attested
     ListWorkers,
+    /// A worker that you run
+    Worker {
+        #[command(subcommand)]
+        command: WorkerCommand,
+    },
     /// Evidence of enclaves: show it, verify it, keep the registry in order
     Attest {
         #[command(subcommand)]
@@ -125,7 +134,7 @@ pub enum Command {
     Trusted {
         #[command(flatten)]
         selection: SelectionArgs,
-        /// Send the call straight to the enclave, not through layer one
+        /// Send the call straight to the enclave, which is faster, and not through layer one's inbox
         #[arg(long, global = true)]
         direct: bool,
         #[command(subcommand)]
@@ -135,16 +144,11 @@ pub enum Command {
 
 #[derive(Subcommand, Debug)]
 pub enum Trusted {
-    /// Pay on the shard, privately (needs --direct)
-    Transfer {
-        /// Who pays
-        from: String,
-        /// Who is paid
-        to: String,
-        /// Like 1000, 0.5, 300UNIT or 123planck
-        #[arg(value_parser = amount::parse)]
-        amount: Balance,
-    },
+    /// Pay on the shard, privately
+    ///
+    /// Through layer one's inbox, which no worker can pass over, and whose fee is public; with --direct straight to the
+    /// enclave and without a fee.
+    Transfer(TransferArgs),
     /// Show your confidential account
     Balance {
         /// Whose; its key must be at hand
@@ -157,6 +161,47 @@ pub enum Trusted {
     },
     /// Show the shard that the worker serves, as layer one records it
     GetShard,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum WorkerCommand {
+    /// Show how a worker is, as its host says
+    ///
+    /// Ends with 3 if the worker answers, but its enclave serves no calls now.
+    Status {
+        /// The worker's health port
+        #[arg(
+            long,
+            env = "CLOISTER_WORKER_STATUS_URL",
+            default_value = "http://127.0.0.1:4545",
+            value_name = "URL",
+            value_parser = parse_status_url
+        )]
+        url: StatusUrl,
+        /// Show it anew each second, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct TransferArgs {
+    /// Who pays
+    pub from: String,
+    /// Who is paid
+    pub to: String,
+    /// Like 1000, 0.5, 300UNIT or 123planck
+    #[arg(value_parser = amount::parse)]
+    pub amount: Balance,
+    /// How far to wait
+    #[arg(long, value_enum, default_value = "in-block")]
+    pub wait: TrustedWaitFor,
+    /// How long the shard may take for it
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub timeout: u64,
+    /// Who pays layer one's fee of a call through the inbox [default: FROM]
+    #[arg(long, value_name = "ACCOUNT")]
+    pub payer: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -241,6 +286,23 @@ impl ShieldWaitFor {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum TrustedWaitFor {
+    /// Until it is executed, in a block of the shard
+    InBlock,
+    /// Until that block is anchored in a finalized block of layer one
+    Finalized,
+}
+
+impl From<TrustedWaitFor> for Stage {
+    fn from(wait: TrustedWaitFor) -> Self {
+        match wait {
+            TrustedWaitFor::InBlock => Self::InBlock,
+            TrustedWaitFor::Finalized => Self::Finalized,
+        }
+    }
+}
+
 fn parse_node_url(text: &str) -> Result<String, &'static str> {
     let rest = text.strip_prefix("ws://").or_else(|| text.strip_prefix("wss://"));
     match rest.is_some_and(|rest| !rest.is_empty()) {
@@ -281,10 +343,10 @@ Exit codes:
   0  done
   1  could not run: no connection, no answer in time, an answer that cannot be believed, no access to a file
   2  wrong usage or input
-  3  refused by the chain or the shard, or by what the chain says about the enclave
+  3  refused by the chain or the shard, or by what the chain says about the enclave; of `worker status`: it does not serve
 `attest verify` has its own: 0 accepted, 1 could not run (wrong usage too), 2 rejected.
 
-Variables: CLOISTER_NODE_URL, CLOISTER_WORKER_URL, CLOISTER_SURI, XDG_DATA_HOME.";
+Variables: CLOISTER_NODE_URL, CLOISTER_WORKER_URL, CLOISTER_WORKER_STATUS_URL, CLOISTER_SURI, XDG_DATA_HOME.";
 
 #[cfg(test)]
 mod tests {
@@ -323,6 +385,42 @@ mod tests {
             Cli::try_parse_from(["cloister", "trusted", "transfer", "//Alice", "//Bob", "1", "--direct", "--json"]);
         let cli = cli.unwrap();
         assert!(cli.global.json);
-        assert!(matches!(cli.command, Command::Trusted { direct: true, command: Trusted::Transfer { .. }, .. }));
+        assert!(matches!(cli.command, Command::Trusted { direct: true, command: Trusted::Transfer(_), .. }));
+    }
+
+    fn transfer(options: &[&str]) -> Result<(bool, TransferArgs), clap::Error> {
+        let arguments = ["cloister", "trusted", "transfer", "//Alice", "//Bob", "1"];
+        match Cli::try_parse_from(arguments.iter().chain(options))?.command {
+            Command::Trusted { direct, command: Trusted::Transfer(transfer), .. } => Ok((direct, transfer)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_confidential_transfer_goes_through_the_inbox_unless_told_otherwise() {
+        let (direct, args) = transfer(&[]).unwrap();
+        assert_eq!((direct, args.wait, args.timeout, args.payer), (false, TrustedWaitFor::InBlock, 120, None));
+        let (direct, args) = transfer(&["--direct", "--wait", "finalized", "--timeout", "5"]).unwrap();
+        assert_eq!((direct, args.wait, args.timeout), (true, TrustedWaitFor::Finalized, 5));
+        assert_eq!(transfer(&["--payer", "//Bob"]).unwrap().1.payer.as_deref(), Some("//Bob"));
+        for wrong in [["--wait", "submitted"], ["--timeout", "-1"], ["--timeout", "soon"]] {
+            assert!(transfer(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_workers_status_is_read_from_its_health_port() {
+        let status = |options: &[&str]| {
+            let arguments = ["cloister", "worker", "status"];
+            match Cli::try_parse_from(arguments.iter().chain(options))?.command {
+                Command::Worker { command: WorkerCommand::Status { url, watch } } => Ok((url.to_string(), watch)),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(status(&[]).unwrap(), ("http://127.0.0.1:4545/status".into(), false));
+        let given = status(&["--watch", "--url", "http://[::1]:80"]).unwrap();
+        assert_eq!(given, ("http://[::1]:80/status".into(), true));
+        let refused: clap::Error = status(&["--url", "https://worker:4545"]).unwrap_err();
+        assert!(refused.to_string().contains("like http://host:port"), "{refused}");
     }
 }

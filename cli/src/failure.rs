@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use cloister_client::{layer_one, shard, worker};
+use cloister_client::{
+    layer_one, shard,
+    worker::{self, Stage},
+};
 
 /// Exit code of what did not get as far as an answer.
 pub const COULD_NOT_RUN: u8 = 1;
@@ -98,6 +101,16 @@ impl From<shard::Error> for Failure {
             ),
             shard::Error::Retired { .. } => Some("the same command again connects to the newer one".into()),
             shard::Error::StaleAnswer { .. } => Some("does the worker still follow layer one?".into()),
+            shard::Error::NotProcessed { .. } => Some(
+                "it stays in layer one's inbox and is executed when the shard goes on: do not send it again; `cloister \
+                 trusted balance` tells later, `cloister worker status` shows the worker's operator what it waits for"
+                    .into(),
+            ),
+            shard::Error::NotAnchored { .. } => Some(ANCHORED_LATER.into()),
+            shard::Error::WithoutEffect { .. } => Some(
+                "nothing was paid on the shard; if another call took the nonce, the same command again takes the next one"
+                    .into(),
+            ),
             shard::Error::OtherChain { .. } => Some("do node and worker belong to the same chain?".into()),
             _ => None,
         };
@@ -116,6 +129,10 @@ fn layer_one_hint(error: &layer_one::Error) -> Option<String> {
         layer_one::Error::Unreachable { url, .. } => {
             Some(format!("is the node running at {url}? --node-url or CLOISTER_NODE_URL names another one"))
         }
+        layer_one::Error::TimedOut { .. } => Some(
+            "it may still come into a block: look at the sender with `cloister balance` before you send it again"
+                .into(),
+        ),
         layer_one::Error::Refused(reason) if reason.contains("pay some fees") => {
             Some("the sender needs some UNIT on layer one".into())
         }
@@ -147,9 +164,70 @@ fn worker_hint(error: &worker::Error) -> Option<String> {
              shows it; if it was not restarted, do not trust it"
                 .into(),
         ),
+        worker::Error::NotInTime { stage: Stage::InBlock, .. } => Some(
+            "it may still be executed: `cloister trusted nonce` of the sender tells, once it is higher the call was; \
+             --timeout waits longer"
+                .into(),
+        ),
+        worker::Error::NotInTime { stage: Stage::Finalized, .. } | worker::Error::FinalityTimeout { .. } => {
+            Some(ANCHORED_LATER.into())
+        }
+        worker::Error::Usurped { .. } => {
+            Some("nothing was paid by this call; the same command again takes the next nonce".into())
+        }
+        worker::Error::Dropped { .. } => Some("nothing was paid by this call; the same command again may pass".into()),
+        worker::Error::Closed => Some(
+            "what was sent may still be executed: `cloister trusted nonce` of the sender tells, once the worker answers"
+                .into(),
+        ),
         worker::Error::Refused(reason) if reason.contains("does not exist") => {
             Some("`cloister shield-funds` brings money to the shard".into())
         }
         _ => None,
+    }
+}
+
+const ANCHORED_LATER: &str = "the call may be executed already, and layer one may anchor it later: do not send it again; \
+                              `cloister worker status` shows the worker's operator how far anchors lag";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use cloister_client::{H256, Wait};
+
+    use super::*;
+
+    #[test]
+    fn who_waited_in_vain_reads_what_to_do() {
+        let (operation, limit) = (H256::zero(), Duration::from_secs(5));
+        let in_time = |stage| shard::Error::from(worker::Error::NotInTime { operation, stage, limit });
+        let (hash, wait) = (operation, Wait::Finalized);
+        for (error, hint) in [
+            (in_time(Stage::InBlock), "`cloister trusted nonce`"),
+            (in_time(Stage::Finalized), "do not send it again"),
+            (worker::Error::FinalityTimeout { operation, reason: None }.into(), "do not send it again"),
+            (shard::Error::NotProcessed { block_number: 7, limit }, "stays in layer one's inbox"),
+            (shard::Error::NotAnchored { height: 7, limit }, "do not send it again"),
+            (layer_one::Error::TimedOut { hash, wait, limit }.into(), "`cloister balance`"),
+        ] {
+            let failure = Failure::from(error);
+            assert!(failure.hint.as_deref().unwrap_or_default().contains(hint), "{failure:?}");
+            assert_eq!(failure.code, COULD_NOT_RUN);
+        }
+    }
+
+    #[test]
+    fn a_call_that_never_takes_effect_is_a_refusal() {
+        let operation = H256::zero();
+        for error in [
+            shard::Error::WithoutEffect { operation },
+            worker::Error::Usurped { operation, reason: None }.into(),
+            worker::Error::Dropped { operation, reason: None }.into(),
+        ] {
+            let failure = Failure::from(error);
+            assert!(failure.hint.as_deref().unwrap_or_default().starts_with("nothing was paid"), "{failure:?}");
+            assert_eq!(failure.code, REFUSED);
+        }
     }
 }

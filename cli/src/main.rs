@@ -11,6 +11,7 @@ mod failure;
 mod keystore;
 mod output;
 mod public;
+mod status;
 mod time;
 mod trusted;
 mod workers;
@@ -23,7 +24,7 @@ use cloister_client::{Selection, WantedCode};
 use tracing_subscriber::EnvFilter;
 
 use accounts::Accounts;
-use args::{Cli, Command, Global, SelectionArgs, Trusted};
+use args::{Cli, Command, Global, SelectionArgs, Trusted, WorkerCommand};
 use attest::Attest;
 use failure::Failure;
 use keystore::Keystore;
@@ -69,7 +70,7 @@ fn parse() -> Result<Cli, clap::Error> {
 fn run(cli: Cli) -> Result<Report, Failure> {
     start_log(cli.global.verbose);
     let scheme = cli.global.scheme;
-    let node_url_given = cli.global.node_url_given;
+    let (node_url_given, json) = (cli.global.node_url_given, cli.global.json);
     let session = Session::new(cli.global);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -89,6 +90,8 @@ fn run(cli: Cli) -> Result<Report, Failure> {
                 public::shield_funds(&session, &from, &to, amount, &selection.into(), wait).await
             }
             Command::ListWorkers => workers::list(&session).await,
+            Command::Worker { command: WorkerCommand::Status { url, watch: false } } => status::show(&url).await,
+            Command::Worker { command: WorkerCommand::Status { url, watch: true } } => status::watch(&url, json).await,
             Command::Attest { command } => match command {
                 Attest::Show { account, out } => attest::show(&session, &account, out.as_deref()).await,
                 Attest::Verify(args) => attest::verify(args, node_url_given.then_some(session.node_url.as_str())).await,
@@ -102,9 +105,8 @@ fn run(cli: Cli) -> Result<Report, Failure> {
             Command::Trusted { selection, direct, command } => {
                 let selection = selection.into();
                 match command {
-                    Trusted::Transfer { from, to, amount } => {
-                        trusted::transfer(&session, &selection, direct, &from, &to, amount).await
-                    }
+                    Trusted::Transfer(args) if direct => trusted::transfer(&session, &selection, args).await,
+                    Trusted::Transfer(args) => trusted::transfer_indirect(&session, &selection, args).await,
                     Trusted::Balance { account } => trusted::balance(&session, &selection, &account).await,
                     Trusted::Nonce { account } => trusted::nonce(&session, &selection, &account).await,
                     Trusted::GetShard => trusted::get_shard(&session, &selection).await,

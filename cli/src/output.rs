@@ -80,39 +80,52 @@ impl Report {
 
     /// Prints to standard output.
     pub fn print(self, json: bool) {
+        print_line(&self.text(json));
+    }
+
+    /// What is printed, without the last line's end.
+    pub fn text(self, json: bool) -> String {
+        let object = Value::Object(self.fields).to_string();
         if json {
-            return print_line(&Value::Object(self.fields).to_string());
-        }
-        for text in self.banners {
-            print_line(&format!("*** {text} ***"));
+            return object;
         }
         let width = self.rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-        for (name, text) in self.rows {
-            print_line(&format!("{name:width$}  {text}"));
-        }
-        for line in self.lines {
-            print_line(&line);
-        }
-        if self.last_line_is_json {
-            print_line(&Value::Object(self.fields).to_string());
-        }
+        let banners = self.banners.iter().map(|text| format!("*** {text} ***"));
+        let rows = self.rows.iter().map(|(name, text)| format!("{name:width$}  {text}"));
+        let last = self.last_line_is_json.then_some(object);
+        banners.chain(rows).chain(self.lines).chain(last).collect::<Vec<_>>().join("\n")
     }
 }
 
 /// Prints a failure: in JSON to standard output, for people to standard error.
 pub fn print_failure(failure: &Failure, json: bool) {
+    let text = failure_text(failure, json);
+    if json { print_line(&text) } else { eprintln!("{text}") }
+}
+
+/// A failure in one line: an object or a sentence.
+pub fn failure_text(failure: &Failure, json: bool) -> String {
     let message = failure.message();
     if json {
         let mut fields = json!({ "error": message, "code": failure.code });
         if let Some(hint) = &failure.hint {
             fields["hint"] = hint.as_str().into();
         }
-        return print_line(&fields.to_string());
+        return fields.to_string();
     }
     match &failure.hint {
-        Some(hint) => eprintln!("error: {message} ({hint})"),
-        None => eprintln!("error: {message}"),
+        Some(hint) => format!("error: {message} ({hint})"),
+        None => format!("error: {message}"),
     }
+}
+
+/// Text that somebody else chose, with what could steer a terminal escaped.
+pub fn printable(text: &str) -> String {
+    let escaped = |character: char| match character.is_control() {
+        true => character.escape_default().collect::<Vec<_>>(),
+        false => vec![character],
+    };
+    text.chars().flat_map(escaped).collect()
 }
 
 /// A line to standard output. A reader that has closed it wants nothing more.

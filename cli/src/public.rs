@@ -157,7 +157,8 @@ async fn await_credit(client: &ShardClient, number: u64, set_aside_before: u64) 
     }
 }
 
-fn payment(from: &Signer, to: &AccountId, planck: Balance) -> Report {
+/// What every payment's report begins with.
+pub fn payment(from: &Signer, to: &AccountId, planck: Balance) -> Report {
     Report::default().field("from", from.account()).field("to", to).field_as(
         "amount",
         planck.to_string(),

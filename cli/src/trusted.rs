@@ -1,51 +1,95 @@
 //! Commands on a shard.
 
+use std::time::{Duration, Instant};
+
 use cloister_claims::TeeKind;
-use cloister_client::{Balance, BuildMode, Selection, ShardClient};
-use cloister_wire::{TrustedGetter, TrustedOperationStatus};
+use cloister_client::{
+    Balance, BuildMode, Selection, ShardClient,
+    worker::{self, Stage, Update},
+};
+use cloister_wire::{TrustedCall, TrustedGetter, TrustedOperationStatus};
 
 use crate::{
     Session, amount,
+    args::TransferArgs,
     failure::Failure,
     output::Report,
+    public::{payment, show_progress},
     time,
     workers::{DEBUG, SIMULATED, hex0x},
 };
 
+/// `trusted transfer --direct`
+pub async fn transfer(session: &Session, selection: &Selection, args: TransferArgs) -> Result<Report, Failure> {
+    if args.payer.is_some() {
+        return Err(Failure::usage("--payer pays layer one's fee, and a call with --direct has none"));
+    }
+    let from = session.accounts.signer(&args.from)?;
+    let to = session.accounts.address(&args.to)?;
+    let client = connect(session, selection).await?;
+    let mut operation = client.transfer(&from, &to, args.amount).await?;
+    eprintln!("submitted {:?}", operation.hash());
+    let stage = Stage::from(args.wait);
+    let block = operation.reached(stage, Duration::from_secs(args.timeout), show_update).await?;
+    Ok(payment(&from, &to, args.amount)
+        .field("operation", format_args!("{:?}", operation.hash()))
+        .field("status", status(stage))
+        .field("block hash", format_args!("{block:?}"))
+        .field("shard", hex0x(&client.shard().id)))
+}
+
 /// `trusted transfer`
-pub async fn transfer(
+pub async fn transfer_indirect(
     session: &Session,
     selection: &Selection,
-    direct: bool,
-    from: &str,
-    to: &str,
-    planck: Balance,
+    args: TransferArgs,
 ) -> Result<Report, Failure> {
-    if !direct {
-        return Err(Failure::usage("a transfer through layer one's inbox is not executed by this version")
-            .with_hint("with --direct the call goes straight to the enclave"));
-    }
-    let from = session.accounts.signer(from)?;
-    let to = session.accounts.address(to)?;
+    let from = session.accounts.signer(&args.from)?;
+    let to = session.accounts.address(&args.to)?;
+    let payer = args.payer.as_deref().map(|payer| session.accounts.signer(payer)).transpose()?;
+    let payer = payer.as_ref().unwrap_or(&from);
     let client = connect(session, selection).await?;
-    let mut operation = client.transfer(&from, &to, planck).await?;
-    eprintln!("submitted {:?}", operation.hash());
-    let block = operation
-        .in_block_reporting(|update| match update.status {
-            TrustedOperationStatus::Ready => eprintln!("ready"),
-            TrustedOperationStatus::Future => eprintln!("waits for calls with lower nonces"),
-            TrustedOperationStatus::InSidechainBlock(block) => eprintln!("in block {block:?} of the shard"),
-            _ => {}
-        })
-        .await?;
-    Ok(Report::default()
-        .field("from", from.account())
-        .field("to", to)
-        .field_as("amount", planck.to_string(), amount::format(planck))
-        .field("operation", format_args!("{:?}", operation.hash()))
-        .field("status", "in-sidechain-block")
-        .field("block hash", format_args!("{block:?}"))
-        .field("shard", format_args!("0x{}", hex::encode(client.shard().id))))
+    let deadline = |since: Instant| Duration::from_secs(args.timeout).saturating_sub(since.elapsed());
+
+    let call = TrustedCall::BalanceTransfer(from.account(), to.clone(), args.amount);
+    let invocation = client.invoke_reporting(&from, payer, call, show_progress).await?;
+    let since = Instant::now();
+    eprintln!("waits until the shard reports that it has processed block #{}", invocation.block_number);
+    let outcome = client.executed(&from, &invocation, deadline(since)).await?;
+    eprintln!("processed in block #{} of the shard", outcome.block_number);
+    let operation = invocation.operation;
+    outcome.result.map_err(|reason| worker::Error::CallFailed { operation, reason })?;
+    let stage = Stage::from(args.wait);
+    if stage == Stage::Finalized {
+        let anchored = client.anchored(outcome.block_number, deadline(since)).await?;
+        eprintln!("anchored by layer one's block #{}", anchored.at);
+    }
+    Ok(payment(&from, &to, args.amount)
+        .field("payer", payer.account())
+        .field("operation", format_args!("{operation:?}"))
+        .field("status", status(stage))
+        .field_as("block number", outcome.block_number, outcome.block_number)
+        .field_as("nonce", invocation.nonce, invocation.nonce)
+        .field("extrinsic", format_args!("{:?}", invocation.extrinsic))
+        .field_as("layer one", invocation.block_number, format_args!("block #{}", invocation.block_number))
+        .field("shard", hex0x(&client.shard().id)))
+}
+
+fn show_update(update: &Update) {
+    match update.status {
+        TrustedOperationStatus::Ready => eprintln!("ready"),
+        TrustedOperationStatus::Future => eprintln!("waits for calls with lower nonces"),
+        TrustedOperationStatus::InSidechainBlock(block) => eprintln!("in block {block:?} of the shard"),
+        TrustedOperationStatus::Finalized => eprintln!("anchored in a finalized block of layer one"),
+        _ => {}
+    }
+}
+
+fn status(stage: Stage) -> &'static str {
+    match stage {
+        Stage::InBlock => "in-sidechain-block",
+        Stage::Finalized => "finalized",
+    }
 }
 
 /// `trusted balance`

@@ -4,7 +4,12 @@ use cloister_claims::TeeKind;
 use cloister_client::{AccountId, BuildMode, EnclaveRecord, Moment, ShardEntry, ShardId, Standing};
 use serde_json::{Value, json};
 
-use crate::{Session, failure::Failure, output::Report, time};
+use crate::{
+    Session,
+    failure::Failure,
+    output::{Report, printable},
+    time,
+};
 
 /// `list-workers`
 pub async fn list(session: &Session) -> Result<Report, Failure> {
@@ -130,14 +135,7 @@ impl Worker<'_> {
     /// Its operator chose it: what could steer a terminal is escaped.
     fn url(&self) -> Option<String> {
         let url = self.record.url.as_ref()?;
-        Some(String::from_utf8_lossy(url).chars().flat_map(printable).collect())
-    }
-}
-
-fn printable(character: char) -> Vec<char> {
-    match character.is_control() {
-        true => character.escape_default().collect(),
-        false => vec![character],
+        Some(printable(&String::from_utf8_lossy(url)))
     }
 }
 

@@ -75,10 +75,13 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
-fn an_indirect_call_is_refused_before_anything_is_sent() {
-    let (code, failure) = Cli::new().json(&["trusted", "transfer", "//Alice", "//Bob", "1"]);
-    assert_eq!(code, 2);
-    assert!(failure["hint"].as_str().unwrap().contains("--direct"), "{failure}");
+fn a_payer_is_for_calls_through_layer_one() {
+    let (code, failure) =
+        Cli::new().json(&["trusted", "--direct", "transfer", "//Alice", "//Bob", "1", "--payer", "//Bob"]);
+    assert_eq!(
+        (code, &failure["error"]),
+        (2, &"--payer pays layer one's fee, and a call with --direct has none".into())
+    );
 }
 
 #[test]
@@ -89,6 +92,8 @@ fn no_node_ends_with_1_and_says_where() {
         &["transfer", "//Alice", "//Bob", "1"],
         &["shield-funds", "//Alice", "//Bob", "1"],
         &["trusted", "balance", "//Alice"],
+        &["trusted", "transfer", "//Alice", "//Bob", "1"],
+        &["trusted", "transfer", "//Alice", "//Bob", "1", "--direct", "--wait", "finalized"],
         &["list-workers"],
         &["attest", "show", ALICE],
         &["attest", "policy"],

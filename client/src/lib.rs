@@ -14,14 +14,14 @@ pub mod signer;
 pub mod worker;
 
 pub use cloister_chain_primitives::{
-    AccountId, Balance, BlockNumber, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, H256, Header, Moment, Nonce,
-    RegistrationPolicy, Request, SS58_PREFIX, ShardEntry, ShardId, Standing, UNIT,
+    AccountId, Anchored, Balance, BlockNumber, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, H256, Header, Moment,
+    Nonce, RegistrationPolicy, Request, SS58_PREFIX, ShardEntry, ShardId, Standing, UNIT,
     calls::Call,
     extrinsic::ChainVersion,
     registry::{Appraised, report_data},
     storage::AccountInfo,
 };
 pub use layer_one::{Event, LayerOne, Wait};
-pub use shard::{Selection, Shard, ShardClient, WantedCode};
+pub use shard::{Invocation, Selection, Shard, ShardClient, WantedCode};
 pub use signer::{Scheme, Signer};
 pub use worker::{Pin, Worker};

@@ -18,10 +18,12 @@
 pub mod connections;
 mod flow;
 pub mod frame;
+mod kept;
 pub mod message;
 pub mod transport;
 
 pub use connections::{Connections, ProtocolError};
 pub use frame::{LinkError, MAX_FRAME};
+pub use kept::{Kept, SnapshotId, Write};
 pub use message::{LinkMessage, PROTOCOL, StopReason, ToEnclave, ToHost};
 pub use transport::{Receiver, Sender};

@@ -2,13 +2,15 @@
 #![allow(clippy::cast_possible_truncation, reason = "derived encoders cast the literal index of a variant")]
 
 use cloister_chain_primitives::{
-    AccountId, BlockNumber, H256, Header, Moment, Registration, ShardBirth, ShardId, registry::WorkerUrl,
+    AccountId, Balance, BlockNumber, H256, Header, Moment, Registration, ShardBirth, ShardId, registry::WorkerUrl,
 };
 use cloister_claims::{Collateral, TeeKind};
 use codec::{Decode, DecodeWithMemTracking, Encode};
 
+use crate::{Kept, Write};
+
 /// Version of this protocol. Both ends name theirs in their first message and refuse another.
-pub const PROTOCOL: u16 = 3;
+pub const PROTOCOL: u16 = 4;
 
 /// Most headers in one [`ToEnclave::Finality`].
 pub const MAX_HEADERS: usize = 1024;
@@ -103,6 +105,18 @@ pub enum ToEnclave {
     /// Asks the enclave to end.
     #[codec(index = 10)]
     Stop,
+    /// Something of what was kept. After [`ToHost::Identity`] all of it comes, once.
+    #[codec(index = 11)]
+    Kept(Kept),
+    /// There is no more of what was kept.
+    #[codec(index = 12)]
+    KeptAll,
+    /// [`ToHost::Store`] is done; all of it outlives this machine's power.
+    #[codec(index = 13)]
+    Stored {
+        /// Its number.
+        sequence: u64,
+    },
 }
 
 /// From the enclave.
@@ -160,17 +174,14 @@ pub enum ToHost {
         /// The shard.
         shard: ShardId,
     },
-    /// A new block of the shard.
+    /// Asks that these be kept durably: all or none, in this order. Answered by [`ToEnclave::Stored`]; requests are
+    /// carried out in the order of their numbers.
     #[codec(index = 5)]
-    Block {
-        /// Height.
-        number: u64,
-        /// Hash of its header.
-        hash: H256,
-        /// The shard.
-        shard: ShardId,
-        /// SCALE `SignedBlock`.
-        bytes: Vec<u8>,
+    Store {
+        /// Number of the request; they rise by one, from 1.
+        sequence: u64,
+        /// What.
+        writes: Vec<Write>,
     },
     /// Bytes for the client; at least one, and no more than the credit that is left.
     #[codec(index = 6)]
@@ -217,6 +228,18 @@ pub enum ToHost {
         rpc_requests: u64,
         /// Open connections.
         connections: u32,
+        /// Height of the newest block that layer one is proven to have anchored.
+        anchored: u64,
+        /// Bytes of blocks since the newest snapshot.
+        journal_bytes: u64,
+        /// The block on which the newest snapshot rests; 0 without one.
+        snapshot: u64,
+        /// Planck that the enclave's account on layer one can spend, as last proven.
+        account_free: Balance,
+        /// Microseconds that were spent on executing and sealing blocks since the start.
+        execution_micros: u64,
+        /// Why no blocks are made for now, or the newest block is not anchored, in words.
+        paused: Option<String>,
     },
     /// A registration for layer one, to be submitted as `extrinsic` once its account has money and layer one would take
     /// it. Comes again, with newer evidence, until its finality is proven, and before it expires.
@@ -241,6 +264,12 @@ pub enum ToHost {
         layer_one: Moment,
         /// The host's clock (Unix milliseconds).
         clock: Moment,
+    },
+    /// The state is that of the newest block again.
+    #[codec(index = 14)]
+    Recovered {
+        /// Height of that block; 0 if the shard has none.
+        number: u64,
     },
     /// The last message.
     #[codec(index = 10)]
@@ -305,6 +334,14 @@ pub enum StopReason {
     #[error("the sealed identity does not open: it is of another enclave, platform or chain, or it was altered")]
     #[codec(index = 12)]
     SealedIdentity,
+    /// What the host kept is not what an enclave of this shard gave it.
+    #[error("what was kept of the shard is refused: {0}")]
+    #[codec(index = 13)]
+    Kept(String),
+    /// The kept blocks end before the newest one that layer one has anchored, or do not contain it.
+    #[error("what was kept is not the shard's newest state: {0}")]
+    #[codec(index = 14)]
+    KeptTooOld(String),
 }
 
 /// What framing, queueing and relaying need to know of a direction's messages.

@@ -6,7 +6,7 @@ use cloister_chain_primitives::{
     shard::{RSA_MODULUS_BYTES, ShieldingKeys},
 };
 use cloister_claims::{Collateral, Evidence, Signed, SignedCrl, TeeKind};
-use cloister_link::{PROTOCOL, StopReason, ToEnclave, ToHost};
+use cloister_link::{Kept, PROTOCOL, StopReason, ToEnclave, ToHost, Write};
 use codec::{DecodeAll, Encode};
 
 fn header() -> Header {
@@ -43,6 +43,29 @@ fn signed() -> Signed {
     Signed { body: vec![1], signature: [2; 64], issuer_chain: vec![3] }
 }
 
+fn writes() -> Vec<Write> {
+    vec![
+        Write::Block { number: 1, hash: H256::repeat_byte(2), bytes: vec![3] },
+        Write::SnapshotPiece { snapshot: [4; 16], index: 5, bytes: vec![6] },
+        Write::Snapshot { snapshot: [7; 16], manifest: vec![8], first: 9 },
+        Write::Mark(vec![10]),
+    ]
+}
+
+#[test]
+fn what_is_to_be_kept_is_frozen() {
+    let expected = [
+        format!("000100000000000000{}0403", "02".repeat(32)),
+        format!("01{}050000000406", "04".repeat(16)),
+        format!("02{}04080900000000000000", "07".repeat(16)),
+        "03040a".into(),
+    ];
+    for (write, expected) in writes().into_iter().zip(expected) {
+        assert_eq!(hex::encode(write.encode()), expected, "{write:?}");
+        assert_eq!(Write::decode_all(&mut &write.encode()[..]).unwrap(), write);
+    }
+}
+
 /// The birth is longer than what is written out below; its own bytes are pinned here.
 #[test]
 fn the_birth_is_frozen() {
@@ -62,7 +85,7 @@ fn the_birth_is_frozen() {
 
 #[test]
 fn protocol_version_is_frozen() {
-    assert_eq!(PROTOCOL, 3);
+    assert_eq!(PROTOCOL, 4);
 }
 
 #[test]
@@ -113,6 +136,12 @@ fn messages_to_the_enclave_are_frozen() {
             format!("09{}0478", of(1)),
         ),
         (ToEnclave::Stop, "0a".into()),
+        (ToEnclave::Kept(Kept::Mark(vec![1])), "0b000401".into()),
+        (ToEnclave::Kept(Kept::Manifest(vec![1])), "0b010401".into()),
+        (ToEnclave::Kept(Kept::Piece(vec![1])), "0b020401".into()),
+        (ToEnclave::Kept(Kept::Block(vec![1])), "0b030401".into()),
+        (ToEnclave::KeptAll, "0c".into()),
+        (ToEnclave::Stored { sequence: 1 }, "0d0100000000000000".into()),
     ];
     for (message, expected) in cases {
         assert_eq!(hex::encode(message.encode()), expected, "{message:?}");
@@ -186,10 +215,15 @@ fn messages_to_the_host_are_frozen() {
         ),
         (ToHost::Submit { extrinsic: vec![1] }, "030401".into()),
         (ToHost::Serving { shard }, format!("04{}", of(0xbb))),
+        (ToHost::Store { sequence: 1, writes: vec![] }, "05010000000000000000".into()),
         (
-            ToHost::Block { number: 1, hash: H256::repeat_byte(2), shard, bytes: vec![3] },
-            format!("050100000000000000{}{}0403", of(2), of(0xbb)),
+            ToHost::Store { sequence: 1, writes: writes() },
+            format!(
+                "05010000000000000010{}",
+                hex::encode(writes().iter().map(Encode::encode).collect::<Vec<_>>().concat())
+            ),
         ),
+        (ToHost::Recovered { number: 1 }, "0e0100000000000000".into()),
         (ToHost::ConnectionData { connection: 1, bytes: vec![0xee] }, "06010000000000000004ee".into()),
         (ToHost::ConnectionCredit { connection: 1, bytes: 2 }, "07010000000000000002000000".into()),
         (ToHost::ConnectionClosed { connection: 1 }, "080100000000000000".into()),
@@ -205,9 +239,16 @@ fn messages_to_the_host_are_frozen() {
                 inbox_consumed: 8,
                 rpc_requests: 9,
                 connections: 10,
+                anchored: 11,
+                journal_bytes: 12,
+                snapshot: 13,
+                account_free: 14,
+                execution_micros: 15,
+                paused: Some("x".into()),
             },
             "09010000000200000000000000030000000000000004000000000000000500000006000000070000000000000008000000\
-             0000000009000000000000000a000000"
+             0000000009000000000000000a0000000b000000000000000c000000000000000d000000000000000e0000000000000000\
+             000000000000000f00000000000000010478"
                 .into(),
         ),
         (reason(StopReason::Requested), "0a00".into()),
@@ -223,6 +264,8 @@ fn messages_to_the_host_are_frozen() {
         (reason(StopReason::Evicted), "0a0a".into()),
         (reason(StopReason::Tee("x".into())), "0a0b0478".into()),
         (reason(StopReason::SealedIdentity), "0a0c".into()),
+        (reason(StopReason::Kept("x".into())), "0a0d0478".into()),
+        (reason(StopReason::KeptTooOld("x".into())), "0a0e0478".into()),
     ];
     for (message, expected) in cases {
         assert_eq!(hex::encode(message.encode()), expected, "{message:?}");

@@ -215,7 +215,8 @@ fn refuses_what_is_no_finality_proof(follower: &Follower) -> Result<()> {
 async fn reads_by_proof(follower: &Follower<'_>) -> Result<()> {
     let header = follower.client.finalized_header().context("nothing finalized")?;
     let (timestamp, absent) = (storage::timestamp(), b"no such key".to_vec());
-    let keys = [timestamp.clone(), absent.clone(), storage::enclave_bridge_version(), storage::teerex_version()];
+    let versions = [storage::enclave_bridge_version(), storage::teerex_version(), storage::sidechain_version()];
+    let keys: Vec<_> = [timestamp.clone(), absent.clone()].into_iter().chain(versions).collect();
     let proof = follower.chain.read_proof(&keys, header.hash()).await?;
 
     let values = header.read(proof.clone(), &keys)?;

@@ -21,6 +21,7 @@ pub mod getter;
 pub mod operation;
 pub mod shielding_key;
 pub mod sidechain;
+pub mod worker_status;
 
 pub use answer::{DirectRequestStatus, RpcReturnValue, TrustedOperationStatus};
 pub use cloister_chain_primitives::{AccountId, Balance, H256, Moment, Nonce, Request, ShardId};

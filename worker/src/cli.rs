@@ -13,11 +13,12 @@ const EXIT_CODES: &str = "Exit codes:
   1  a failure of the host: ports, files
   2  wrong usage, or no configuration for the enclave
   3  the enclave ended by itself, or broke the link's protocol
-  4  the wanted shard belongs to an earlier start of an enclave
+  4  the wanted shard is not that of the data directory
   5  layer one is another chain than the configuration names
   6  the enclave's registration was replaced by a newer start's, evicted, or expired
   7  no trusted execution environment that works
-  8  the sealed identity in the data directory does not open in this enclave";
+  8  the sealed identity in the data directory does not open in this enclave
+  9  what is kept of the shard is damaged, or the enclave refuses it: it is not the shard's newest state";
 
 /// Host of a Cloister enclave.
 #[derive(Debug, Parser)]
@@ -57,7 +58,8 @@ pub struct EnclaveOptions {
     /// JSON-RPC of a layer-one node.
     #[arg(long, default_value = "ws://127.0.0.1:9944", value_parser = parse_node_url)]
     pub node_url: String,
-    /// Directory of the sealed identity and ports.json; one worker's alone.
+    /// Directory of the sealed identity, of what is kept of its shard, and of ports.json; one worker's alone. Whoever
+    /// loses it loses the shard.
     #[arg(long, default_value = "cloister-data")]
     pub data_dir: PathBuf,
     /// Development: configure the enclave from the node. `run` lets //Alice pay for it and submit its collateral, and starts
@@ -84,7 +86,7 @@ pub struct RunOptions {
     /// Port on which peers fetch blocks of the shard.
     #[arg(long, default_value_t = 2001)]
     pub untrusted_port: u16,
-    /// Port of /is_initialized.
+    /// Port of /is_initialized and /status.
     #[arg(long, default_value_t = 4545)]
     pub http_port: u16,
     /// Port of /metrics.
@@ -97,7 +99,7 @@ pub struct RunOptions {
     /// port in use].
     #[arg(long, value_parser = parse_worker_url)]
     pub url: Option<WorkerUrl>,
-    /// The shard to serve (base58 or 0x hex) instead of a new one; refused unless it is this start's.
+    /// The shard that has to be served (base58 or 0x hex); refused unless it is that of the data directory.
     #[arg(long, value_parser = parse_shard)]
     pub shard: Option<ShardId>,
     /// Most clients at a time.

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf, process::ExitStatus};
 
 use cloister_chain_primitives::ShardId;
 use cloister_link::{LinkError, PROTOCOL, ProtocolError, StopReason};
+use cloister_store::StoreError;
 
 use crate::{cli::shard_text, layer_one::LayerOneError};
 
@@ -43,8 +44,8 @@ pub enum WorkerError {
     #[error("the enclave broke the link's protocol: {0}")]
     Breach(#[from] ProtocolError),
     #[error(
-        "this enclave was started anew, and the state of a shard does not persist yet, so it cannot serve the wanted \
-         shard again; its own shard would be {}. Without `--shard` it bears and serves that one",
+        "the wanted shard is not that of the data directory, which is {}. Without `--shard` the enclave bears and \
+         serves that one; `--data-dir` names another directory",
         shard_text(.0)
     )]
     ShardOfAnotherIncarnation(ShardId),
@@ -62,6 +63,16 @@ pub enum WorkerError {
          starts with a new account that has neither the old one's money nor its shards (`run --dev` does that by itself)"
     )]
     SealedIdentity { path: PathBuf },
+    #[error("the enclave asked for something to be kept as request {sequence}, in the place of request {expected}")]
+    StoreOutOfOrder { sequence: u64, expected: u64 },
+    #[error("the enclave asks for more to be kept than the disk takes, and does not wait")]
+    StoreOverrun,
+    #[error("what the enclave gave does not join what {path} holds: {error}")]
+    StoreRefused { path: PathBuf, error: StoreError },
+    #[error("the store of the shard: {}", advised(.0))]
+    Store(StoreError),
+    #[error("{reason}; the file is {path}{ADVICE}")]
+    KeptRefused { path: PathBuf, reason: StopReason },
     #[error("a service ended: {0}")]
     Service(io::Error),
 }
@@ -77,15 +88,28 @@ impl WorkerError {
             | Self::ProtocolVersion(_)
             | Self::UnexpectedMessage(_)
             | Self::Link(_)
-            | Self::Breach(_) => 3,
+            | Self::Breach(_)
+            | Self::StoreOutOfOrder { .. }
+            | Self::StoreOverrun
+            | Self::StoreRefused { .. } => 3,
             Self::ShardOfAnotherIncarnation(_) => 4,
             Self::LayerOne(LayerOneError::OtherChain { .. }) => 5,
             Self::RegistrationLost(_) | Self::Replaced => 6,
             Self::Tee(_) => 7,
             Self::SealedIdentity { .. } => 8,
+            Self::KeptRefused { .. } => 9,
+            Self::Store(error) if error.is_unusable() => 9,
             _ => 1,
         }
     }
+}
+
+const ADVICE: &str = ". Put the newest whole copy of that file back, if there is one; or start with a new data \
+                      directory (`--data-dir`), which is a new account and a new shard";
+
+fn advised(error: &StoreError) -> String {
+    let advice = if error.is_unusable() { ADVICE } else { "" };
+    format!("{error}{advice}")
 }
 
 /// The codec's errors take a line per level of nesting.

@@ -23,7 +23,8 @@ use crate::{
     registration::{Newest, Pending},
     run::{lock_directory, reach, stop_signal},
     sealed_identity,
-    session::{Identity, Session, Shared},
+    session::{Identity, Session},
+    status::Shared,
     submission::Submitter,
 };
 
@@ -98,7 +99,7 @@ async fn identity(options: &EnclaveOptions, keep: Keep) -> Result<Identity, Work
 }
 
 /// With what is needed to introduce itself; also the length of a slot. A kept identity is only read, which a running
-/// worker does not mind; a new one is made under the directory's lock.
+/// worker does not mind; a new one, or an old one's newer form, is made under the directory's lock.
 async fn start(
     options: &EnclaveOptions,
     layer_one: &LayerOne,
@@ -107,20 +108,28 @@ async fn start(
 ) -> Result<(Enclave, Duration), WorkerError> {
     let config = launch::configuration(options, layer_one).await?;
     let slot = Duration::from_millis(config.slot_ms.max(1).into());
-    let changes_directory = keep == Keep::Identity && sealed_identity::load(&options.data_dir)?.is_none();
-    let _lock = changes_directory.then(|| lock_directory(&options.data_dir)).transpose()?;
-    let launch = Launch {
+    let lock = || lock_directory(&options.data_dir);
+    let is_kept = keep == Keep::Identity && sealed_identity::load(&options.data_dir)?.is_some();
+    let mut _lock = (keep == Keep::Identity && !is_kept).then(lock).transpose()?;
+    let mut launch = Launch {
         program: launch::program(options, &config)?,
         config,
         data_dir: options.data_dir.clone(),
-        keep,
+        keep: if is_kept { Keep::Unchanged } else { keep },
         // Only a worker that runs gives an identity up.
         if_refused: launch::IfRefused::Fail,
         shard: None,
         version: version.unwrap_or(UNUSED_VERSION),
         url: None,
     };
-    let enclave = Enclave::launch(&launch).await?;
+    let mut enclave = Enclave::launch(&launch).await?;
+    if is_kept && enclave.identity.sealed_identity.is_some() {
+        // The newer form has secrets of its own: of two that are made from the same old one only one can be kept.
+        enclave.dismiss().await;
+        _lock = Some(lock()?);
+        launch.keep = Keep::Identity;
+        enclave = Enclave::launch(&launch).await?;
+    }
     if enclave.identity.kind == TeeKind::Simulated {
         // Not by the log's level: nobody may take what is printed for more than it is.
         eprintln!("{SIMULATED}");
@@ -151,6 +160,8 @@ async fn first_registration(
         shared,
         operator,
         registrations,
+        // Evidence is of an enclave, not of its state, which a running worker may have open.
+        place: None,
     };
     let stop = async move {
         let _ = newest.wait_for(Option::is_some).await;
@@ -215,7 +226,8 @@ mod tests {
     use super::*;
     use crate::testing::{FakeNode, account, collateral, fake_enclave, registration};
 
-    async fn options(messages: &[ToHost]) -> (EnclaveOptions, TempDir, FakeNode, ServerHandle) {
+    /// With an enclave that says something else at all starts but the first.
+    async fn options(first: &[ToHost], later: &[ToHost]) -> (EnclaveOptions, TempDir, FakeNode, ServerHandle) {
         let directory = tempfile::tempdir().unwrap();
         let node = FakeNode::new();
         let (address, handle) = node.serve("127.0.0.1:0").await;
@@ -223,7 +235,7 @@ mod tests {
             node_url: format!("ws://{address}"),
             data_dir: directory.path().join("data"),
             dev: true,
-            enclave_binary: Some(fake_enclave(directory.path(), &[messages.to_vec()]).await),
+            enclave_binary: Some(fake_enclave(directory.path(), &[first.to_vec(), later.to_vec()]).await),
             enclave_config: None,
         };
         (options, directory, node, handle)
@@ -231,14 +243,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_fingerprint_is_found_without_touching_the_data_directory() {
-        let (enclave, _directory, _node, _handle) = options(&[introduction()]).await;
+        let (enclave, _directory, _node, _handle) = options(&[introduction()], &[]).await;
         assert_eq!(identity(&enclave, Keep::Nothing).await.unwrap().measurement, [1; 32]);
         assert!(!enclave.data_dir.exists());
     }
 
     #[tokio::test]
     async fn a_new_identity_needs_the_directory_and_a_kept_one_only_its_file() {
-        let (enclave, _directory, _node, _handle) = options(&[introduction()]).await;
+        let (enclave, _directory, _node, _handle) = options(&[introduction()], &[known_introduction()]).await;
         let lock = lock_directory(&enclave.data_dir).unwrap();
         let error = identity(&enclave, Keep::Identity).await.unwrap_err();
         assert!(matches!(error, WorkerError::DataDirectoryInUse { .. }), "{error}");
@@ -250,10 +262,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_newer_form_of_an_identity_is_made_by_whoever_has_the_directory() {
+        let (enclave, _directory, _node, _handle) = options(&[introduction()], &[introduction()]).await;
+        std::fs::create_dir(&enclave.data_dir).unwrap();
+        let lock = lock_directory(&enclave.data_dir).unwrap();
+        sealed_identity::store(&enclave.data_dir, b"old").unwrap();
+        let error = identity(&enclave, Keep::Identity).await.unwrap_err();
+        assert!(matches!(error, WorkerError::DataDirectoryInUse { .. }), "{error}");
+        assert_eq!(sealed_identity::load(&enclave.data_dir).unwrap().unwrap(), b"old");
+        drop(lock);
+        identity(&enclave, Keep::Identity).await.unwrap();
+        assert_eq!(sealed_identity::load(&enclave.data_dir).unwrap().unwrap(), b"sealed");
+    }
+
+    #[tokio::test]
     async fn evidence_and_collateral_are_written_and_nothing_is_submitted() {
         let register = ToHost::Register { registration: registration(5), extrinsic: vec![1] };
         let stopped = ToHost::Stopped { reason: StopReason::Requested };
-        let (enclave, directory, node, _handle) = options(&[introduction(), register, stopped]).await;
+        let (enclave, directory, node, _handle) = options(&[introduction(), register, stopped], &[]).await;
         let out = directory.path().join("out/deep");
         dump_ra(&DumpOptions { enclave, out: out.clone(), json: true }).await.unwrap();
         assert_eq!(std::fs::read(out.join("evidence.bin")).unwrap(), [1, 2, 3]);
@@ -281,7 +307,7 @@ mod tests {
     #[tokio::test]
     async fn an_enclave_that_stops_before_it_has_evidence_is_an_error() {
         let stopped = ToHost::Stopped { reason: StopReason::FinalityRefused("forged".into()) };
-        let (enclave, directory, _node, _handle) = options(&[introduction(), stopped]).await;
+        let (enclave, directory, _node, _handle) = options(&[introduction(), stopped], &[]).await;
         let out = directory.path().join("out");
         let error = dump_ra(&DumpOptions { enclave, out: out.clone(), json: true }).await.unwrap_err();
         assert_eq!(error.exit_code(), 3, "{error}");
@@ -290,6 +316,15 @@ mod tests {
 
     fn introduction() -> ToHost {
         crate::testing::identity(PROTOCOL)
+    }
+
+    /// Of an enclave whose identity is kept as it is.
+    fn known_introduction() -> ToHost {
+        let mut introduction = introduction();
+        if let ToHost::Identity { sealed_identity, .. } = &mut introduction {
+            *sealed_identity = None;
+        }
+        introduction
     }
 
     #[test]

@@ -36,8 +36,10 @@ pub struct Launch {
 /// Whose identity the enclave has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
-    /// The one in the data directory; a new one is kept there.
+    /// The one in the data directory; a new one, or a newer form of it, is kept there. For whoever holds its lock.
     Identity,
+    /// The one in the data directory, which stays as it is.
+    Unchanged,
     /// A new one, not kept.
     Nothing,
 }
@@ -60,7 +62,7 @@ pub struct Enclave {
 }
 
 impl Enclave {
-    /// A new identity is on the disk when this returns.
+    /// An identity that is to be kept is on the disk when this returns.
     pub async fn launch(launch: &Launch) -> Result<Self, WorkerError> {
         match Self::attempt(launch).await {
             Err(WorkerError::SealedIdentity { path }) if launch.if_refused == IfRefused::StartAnew => {
@@ -77,7 +79,7 @@ impl Enclave {
 
     async fn attempt(launch: &Launch) -> Result<Self, WorkerError> {
         let sealed_identity = match launch.keep {
-            Keep::Identity => sealed_identity::load(&launch.data_dir)?,
+            Keep::Identity | Keep::Unchanged => sealed_identity::load(&launch.data_dir)?,
             Keep::Nothing => None,
         };
         let (mut process, stream) = EnclaveProcess::start(&launch.program)?;

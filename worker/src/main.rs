@@ -1,6 +1,6 @@
-//! The untrusted host of an enclave: starts and feeds it, relays its clients' bytes, talks to layer one, serves blocks,
-//! health and metrics, and gets the enclave registered. It sees no plaintext and holds no key of the enclave, only its
-//! identity sealed; whatever it tells the enclave, the enclave verifies.
+//! The untrusted host of an enclave: starts and feeds it, keeps what it gives, relays its clients' bytes, talks to
+//! layer one, serves blocks, health and metrics, and gets the enclave registered. It sees no plaintext and holds no key
+//! of the enclave, only its identity and its state sealed; whatever it tells the enclave, the enclave verifies.
 
 mod alice;
 mod blocks;
@@ -12,6 +12,7 @@ mod finality;
 mod funds;
 mod http;
 mod inspect;
+mod keeper;
 mod launch;
 mod layer_one;
 mod operator;
@@ -20,6 +21,8 @@ mod relay;
 mod run;
 mod sealed_identity;
 mod session;
+mod spending;
+mod status;
 mod submission;
 #[cfg(test)]
 mod testing;

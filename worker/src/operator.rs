@@ -26,6 +26,8 @@ pub enum Progress {
     /// The enclave waits with evidence until layer one's time, as last proven to it, and this machine's clock are
     /// closer together.
     LayerOneBehind { layer_one: Moment, clock: Moment },
+    /// The enclave has the state of the shard's newest block again.
+    Recovered { number: u64 },
     /// Clients are served.
     Serving { shard: ShardId },
 }
@@ -68,6 +70,7 @@ impl Progress {
                 "layer_one": layer_one,
                 "clock": clock,
             }),
+            Self::Recovered { number } => json!({ "event": "recovered", "number": number }),
             Self::Serving { shard } => json!({ "event": "serving", "shard": shard_text(shard) }),
         }
     }
@@ -99,6 +102,8 @@ impl fmt::Display for Progress {
                  registration. Finality or storage proofs stall, the enclave is catching up, or this clock is wrong",
                 clock.saturating_sub(*layer_one) / 1_000
             ),
+            Self::Recovered { number: 0 } => write!(f, "recovered: the shard has no blocks yet"),
+            Self::Recovered { number } => write!(f, "recovered the state of block {number}"),
             Self::Serving { shard } => write!(f, "serving shard {}", shard_text(shard)),
         }
     }
@@ -271,11 +276,14 @@ mod tests {
         for (progress, name) in [
             (Progress::Registering { block_number: 4 }, "registering"),
             (Progress::Registered { expires_at: 5 }, "registered"),
+            (Progress::Recovered { number: 0 }, "recovered"),
+            (Progress::Recovered { number: 6 }, "recovered"),
             (Progress::Serving { shard }, "serving"),
         ] {
             assert_eq!(progress.event()["event"], json!(name));
             assert!(progress.to_string().starts_with(name), "{progress}");
         }
         assert_eq!(Progress::Registered { expires_at: 5 }.event()["expires_at"], json!(5));
+        assert_eq!(Progress::Recovered { number: 6 }.event()["number"], json!(6));
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     funds::{Funds, Purse, Sponsor},
     layer_one::LayerOneError,
     operator::{Operator, Progress, Told, units},
-    session::Shared,
+    status::Shared,
 };
 
 /// A registration that the enclave wants submitted.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use cloister_link::{Connections, ToEnclave};
 use tokio::net::TcpListener;
 
-use crate::session::Shared;
+use crate::status::Shared;
 
 /// Accepts until the link ends.
 pub async fn accept(listener: TcpListener, connections: Connections<ToEnclave>, shared: Arc<Shared>) {

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
+    io,
     net::SocketAddr,
     path::Path,
     sync::Arc,
@@ -27,12 +28,14 @@ use crate::{
     error::WorkerError,
     funds::{Purse, Sponsor},
     http,
+    keeper::Place,
     launch::{self, Enclave, Keep, Launch},
     layer_one::{LayerOne, LayerOneError, RuntimeVersion, hex_text},
     operator::{Operator, event, say},
     registration::{self, Registrar},
     relay,
-    session::{Identity, Session, Shared},
+    session::{Identity, Session},
+    status::Shared,
     submission::Submitter,
 };
 
@@ -102,7 +105,7 @@ async fn start(options: &RunOptions) -> Result<Started, WorkerError> {
     };
     let Enclave { process, sender, receiver, identity } = Enclave::launch(&launch).await?;
     introduce_to_operator(&identity, &in_use, options);
-    shared.blocks.belong_to(identity.shard);
+    shared.introduce(&identity);
     let connections = Connections::new(sender.clone(), options.max_connections);
     services.spawn(serve_blocks(untrusted, shared.clone()));
     let accepting = relay::accept(trusted, connections.clone(), shared.clone());
@@ -128,8 +131,20 @@ async fn start(options: &RunOptions) -> Result<Started, WorkerError> {
         registrar.run(newest).await;
         Ok(())
     });
-    let session =
-        Session { sender, receiver, connections, layer_one, version, slot, shared, operator, submitter, registrations };
+    let place = Some(Place::new(&options.enclave.data_dir, identity.shard));
+    let session = Session {
+        sender,
+        receiver,
+        connections,
+        layer_one,
+        version,
+        slot,
+        shared,
+        operator,
+        submitter,
+        registrations,
+        place,
+    };
     Ok(Started { process, session, services, _lock: lock })
 }
 
@@ -179,7 +194,9 @@ struct Ports {
 }
 
 impl Ports {
+    /// What an earlier start announced is no longer true when this begins.
     async fn bind(options: &RunOptions) -> Result<Self, WorkerError> {
+        remove_if_there(&options.enclave.data_dir.join(PORTS))?;
         let bind = async |port| {
             let address = SocketAddr::new(options.listen_address, port);
             let listen = |source| WorkerError::Listen { address: address.to_string(), source };
@@ -208,8 +225,8 @@ impl Ports {
             "http": addresses.http.port(),
             "metrics": addresses.metrics.port(),
         });
-        let path = data_dir.join("ports.json");
-        let unfinished = data_dir.join("ports.json.new");
+        let path = data_dir.join(PORTS);
+        let unfinished = data_dir.join(format!("{PORTS}.new"));
         // Renamed into place, so that nobody reads half of it.
         std::fs::write(&unfinished, ports.to_string())
             .and_then(|()| std::fs::rename(&unfinished, &path))
@@ -220,6 +237,15 @@ impl Ports {
             event(&ports);
         }
         Ok(addresses)
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<(), WorkerError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(WorkerError::File { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -279,9 +305,29 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>, WorkerError> {
     })
 }
 
+const PORTS: &str = "ports.json";
+
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[tokio::test]
+    async fn the_ports_of_an_earlier_start_are_gone_before_any_is_bound() {
+        let directory = tempfile::tempdir().unwrap();
+        let stale = directory.path().join("ports.json");
+        std::fs::write(&stale, "{}").unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = taken.local_addr().unwrap().port().to_string();
+        let data_dir = directory.path().to_str().unwrap();
+        let arguments = ["cloister-worker", "run", "--dev", "--data-dir", data_dir, "--trusted-port", &port];
+        let Command::Run(options) = Cli::parse_from(arguments).command else { panic!("run") };
+        let error = start(&options).await.err().unwrap();
+        assert!(matches!(error, WorkerError::Listen { .. }), "{error}");
+        assert!(!stale.exists());
+    }
 
     #[test]
     fn a_data_directory_is_one_workers_alone() {

@@ -1,10 +1,7 @@
 //! The conversation with one running enclave, from its first message to its last.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,40 +17,16 @@ use tokio::{
 };
 
 use crate::{
-    blocks::Blocks,
     error::WorkerError,
     finality::{Follower, Synced, follow_versions},
-    http::{Metrics, raise_to},
+    http::raise_to,
+    keeper::{Keeper, Place},
     layer_one::{LayerOne, RuntimeVersion, persist},
     operator::{Operator, Pace, Progress},
     registration::{Newest, Pending},
+    status::Shared,
     submission::Submitter,
 };
-
-/// What the session fills and the servers read.
-#[derive(Debug)]
-pub struct Shared {
-    pub blocks: Blocks,
-    pub metrics: Metrics,
-    serving: AtomicBool,
-}
-
-impl Shared {
-    /// Nothing yet.
-    pub fn new() -> Self {
-        let metrics = Metrics::new().expect("metrics have different names");
-        Self { blocks: Blocks::default(), metrics, serving: AtomicBool::new(false) }
-    }
-
-    pub fn is_serving(&self) -> bool {
-        self.serving.load(Ordering::Relaxed)
-    }
-
-    pub fn set_serving(&self) {
-        self.serving.store(true, Ordering::Relaxed);
-        self.metrics.serving.set(1);
-    }
-}
 
 /// Who was started.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -120,20 +93,51 @@ pub struct Session<S> {
     pub submitter: Arc<Submitter>,
     /// Where its registrations go.
     pub registrations: watch::Sender<Newest>,
+    /// Of what is kept of its shard; without one the enclave has nothing and keeps nothing.
+    pub place: Option<Place>,
 }
 
 impl<S: AsyncRead + AsyncWrite> Session<S> {
-    /// Serves the enclave until it stops. `stop` asks it to; an error of one of `services` ends the session too.
+    /// Serves the enclave until it stops. `stop` asks it to; an error of one of `services` ends the session too. What
+    /// it asked to be kept is kept when this returns.
     pub async fn run(
+        mut self,
+        services: JoinSet<Result<(), WorkerError>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), WorkerError> {
+        let mut feeds = JoinSet::new();
+        let place = self.place.take();
+        let file = place.as_ref().map(|place| place.file.clone());
+        let mut keeper = Keeper::start(place, &self.shared, &self.sender, &mut feeds);
+        let ended = self.converse(services, stop, feeds, &mut keeper).await;
+        match (ended, keeper.finish().await) {
+            (Err(error), finished) => {
+                if let Err(error) = finished {
+                    tracing::error!(%error, "and not all of what the enclave gave last is kept");
+                }
+                Err(match (error, file) {
+                    (WorkerError::EnclaveStopped(reason), Some(path)) if is_about_kept(&reason) => {
+                        WorkerError::KeptRefused { path, reason }
+                    }
+                    (error, _) => error,
+                })
+            }
+            (Ok(()), finished) => finished,
+        }
+    }
+
+    async fn converse(
         mut self,
         mut services: JoinSet<Result<(), WorkerError>>,
         stop: impl Future<Output = ()>,
+        mut feeds: JoinSet<()>,
+        keeper: &mut Keeper,
     ) -> Result<(), WorkerError> {
+        let started = Instant::now();
         let (synced, follow_synced) = watch::channel(None);
-        let mut feeds = JoinSet::new();
         feeds.spawn(Follower::new(self.layer_one.clone()).run(self.sender.clone(), follow_synced));
-        let started = (self.version.spec_version, self.version.transaction_version);
-        feeds.spawn(follow_versions(self.layer_one.clone(), self.sender.clone(), started));
+        let version = (self.version.spec_version, self.version.transaction_version);
+        feeds.spawn(follow_versions(self.layer_one.clone(), self.sender.clone(), version));
         feeds.spawn(tick(self.sender.clone(), self.slot));
         let mut answers = JoinSet::new();
         let turns = Arc::new(Semaphore::new(PARALLEL_ANSWERS));
@@ -160,6 +164,10 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 }
                 Some(service) = services.join_next() => {
                     service.map_err(|error| WorkerError::Service(error.into()))??;
+                    continue;
+                }
+                Some(kept) = keeper.ended() => {
+                    kept?;
                     continue;
                 }
                 Some(_) = answers.join_next() => continue,
@@ -205,8 +213,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 ToHost::Registered { expires_at } => {
                     told_behind = false;
                     self.registrations.send_replace(None);
-                    self.shared.metrics.registrations_total.inc();
-                    self.shared.metrics.registration_expires_at.set(gauge(expires_at / 1_000));
+                    self.shared.set_registered(expires_at);
                     self.operator.tell(&Progress::Registered { expires_at });
                 }
                 ToHost::LayerOneBehind { layer_one, clock } => {
@@ -216,35 +223,17 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                         false => self.operator.tell(&progress),
                     }
                 }
-                ToHost::Block { number, hash, bytes, .. } => {
-                    self.shared.metrics.blocks_total.inc();
-                    self.shared.blocks.push(number, hash, bytes);
+                ToHost::Store { sequence, writes } => keeper.store(sequence, writes)?,
+                ToHost::Recovered { number } => {
+                    self.shared.set_recovered(started.elapsed());
+                    self.operator.tell(&Progress::Recovered { number });
                 }
                 ToHost::ConnectionData { connection, bytes } => self.connections.data(connection, &bytes)?,
                 ToHost::ConnectionCredit { connection, bytes } => self.connections.credit(connection, bytes)?,
                 ToHost::ConnectionClosed { connection } => self.connections.closed(connection)?,
-                ToHost::Status {
-                    pool,
-                    block,
-                    accounts,
-                    state_bytes,
-                    layer_one_read,
-                    layer_one_time,
-                    inbox_consumed,
-                    rpc_requests,
-                    ..
-                } => {
-                    let metrics = &self.shared.metrics;
-                    metrics.layer_one_read.set(layer_one_read.into());
-                    metrics.layer_one_time.set(gauge(layer_one_time / 1_000));
-                    metrics.pool_calls.set(pool.into());
-                    metrics.block_number.set(gauge(block));
-                    metrics.accounts.set(gauge(accounts));
-                    metrics.state_bytes.set(gauge(state_bytes));
-                    metrics.inbox_consumed.set(gauge(inbox_consumed));
-                    metrics.connections.set(gauge(self.connections.count() as u64));
-                    raise_to(&metrics.rpc_requests_total, rpc_requests);
-                    raise_to(&metrics.layer_one_connects_total, self.layer_one.connects());
+                status @ ToHost::Status { .. } => {
+                    self.shared.hear(status, self.connections.count());
+                    raise_to(&self.shared.metrics.layer_one_connects_total, self.layer_one.connects());
                 }
                 ToHost::Stopped { reason: StopReason::Requested } if deadline.is_some() => return Ok(()),
                 ToHost::Stopped { reason } => return Err(reason.into()),
@@ -281,6 +270,10 @@ async fn answer(
     Err(reason)
 }
 
+fn is_about_kept(reason: &StopReason) -> bool {
+    matches!(reason, StopReason::Kept(_) | StopReason::KeptTooOld(_))
+}
+
 fn lost(error: LinkError) -> WorkerError {
     match error {
         LinkError::Closed => WorkerError::EnclaveDied(None),
@@ -293,10 +286,6 @@ fn lost(error: LinkError) -> WorkerError {
 fn now() -> Moment {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Moment::try_from(since.as_millis()).unwrap_or(Moment::MAX)
-}
-
-fn gauge(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// RSA-3072 keys take an enclave some seconds on a slow machine.

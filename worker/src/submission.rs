@@ -12,7 +12,7 @@ use crate::{
     layer_one::{LayerOneError, persist},
     operator::{Operator, Told},
     registration::Obstacle,
-    session::Shared,
+    status::Shared,
 };
 
 /// Submits extrinsics of one enclave.

@@ -296,6 +296,28 @@ pub fn identity(protocol: u16) -> ToHost {
     }
 }
 
+/// What an enclave says now and then.
+pub fn status() -> ToHost {
+    ToHost::Status {
+        pool: 1,
+        block: 20,
+        accounts: 3,
+        state_bytes: 4,
+        layer_one: 5,
+        layer_one_read: 6,
+        layer_one_time: 7_999,
+        inbox_consumed: 8,
+        rpc_requests: 9,
+        connections: 10,
+        anchored: 11,
+        journal_bytes: 12,
+        snapshot: 13,
+        account_free: 14_000_000_000_000_000_000_000,
+        execution_micros: 1_500_000,
+        paused: Some("layer one's finality stalls".into()),
+    }
+}
+
 pub fn collateral() -> Collateral {
     let signed = |body: &str| Signed { body: body.into(), signature: [6; 64], issuer_chain: b"PEM".to_vec() };
     Collateral {

@@ -48,6 +48,11 @@ impl Call {
         Self::new(9, 2, calls)
     }
 
+    /// Calls one after another; what fails hinders nothing else.
+    pub fn force_batch(calls: &[Self]) -> Self {
+        Self::new(9, 4, calls)
+    }
+
     /// Registers the sender as an attested enclave, or renews its registration.
     pub fn register_enclave(registration: &Registration) -> Self {
         Self::new(50, 10, registration)

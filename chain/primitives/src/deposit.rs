@@ -13,14 +13,14 @@ pub const fn deposit(items: u32, bytes: u32) -> Balance {
 pub const REGISTRATION_DEPOSIT: Balance = deposit(3, EVIDENCE_BYTES + RECORD_BYTES);
 
 /// Held of a founder's account for each shard that it bears. A shard has no end, so this is never given back.
-pub const SHARD_DEPOSIT: Balance = deposit(4, SHARD_BYTES);
+pub const SHARD_DEPOSIT: Balance = deposit(6, SHARD_BYTES);
 
 /// `Evidence::MAX_BYTES`.
 const EVIDENCE_BYTES: u32 = 16 * 1024;
 /// More than the record of an enclave, its mark and the keys of all three take, with a kilobyte of advisories.
 const RECORD_BYTES: u32 = 2 * 1024;
-/// More than the entry of a shard, its counters and the keys of all four take.
-const SHARD_BYTES: u32 = 3 * 1024;
+/// More than the entry of a shard, its counters, its anchor and the keys of all six take.
+const SHARD_BYTES: u32 = 3 * 1024 + 256;
 
 #[cfg(test)]
 mod tests {
@@ -28,13 +28,13 @@ mod tests {
     use codec::{Encode, MaxEncodedLen};
 
     use super::*;
-    use crate::{BuildMode, EnclaveRecord, ShardEntry, Standing, registry::IncarnationMark};
+    use crate::{Anchored, BuildMode, EnclaveRecord, ShardEntry, Standing, registry::IncarnationMark};
 
     #[test]
     fn deposits_are_frozen() {
         assert_eq!(deposit(2, 3), UNIT / 5 + 3 * UNIT / 10_000);
         assert_eq!(REGISTRATION_DEPOSIT, 2_143_200_000_000);
-        assert_eq!(SHARD_DEPOSIT, 707_200_000_000);
+        assert_eq!(SHARD_DEPOSIT, 932_800_000_000);
     }
 
     #[test]
@@ -69,8 +69,9 @@ mod tests {
     fn the_largest_shard_is_paid_for() {
         // Prefix of the map and shard.
         let key = 32 + 32;
-        let (inbox_length, escrow, inbox_use) = (8, 16, 12);
-        let stored = ShardEntry::max_encoded_len() + inbox_length + escrow + inbox_use + 4 * key;
+        let (inbox_length, inbox_pruned, escrow, inbox_use) = (8, 8, 16, 12);
+        let counters = inbox_length + inbox_pruned + escrow + inbox_use;
+        let stored = ShardEntry::max_encoded_len() + counters + Anchored::max_encoded_len() + 6 * key;
         assert!(stored <= SHARD_BYTES as usize, "{stored}");
     }
 }

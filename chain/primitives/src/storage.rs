@@ -78,7 +78,12 @@ pub fn inbox_length(shard: &ShardId) -> Vec<u8> {
     identity_map("EnclaveBridge", "InboxLength", shard)
 }
 
-/// Entry `number` (from 0) of a shard's inbox; a SCALE [`InboxEntry`](crate::InboxEntry).
+/// How many entries of a shard's inbox were pruned; a SCALE u64, absent for 0.
+pub fn inbox_pruned(shard: &ShardId) -> Vec<u8> {
+    identity_map("EnclaveBridge", "InboxPruned", shard)
+}
+
+/// Entry `number` (from 0) of a shard's inbox; a SCALE [`InboxEntry`](crate::InboxEntry), absent once it is pruned.
 pub fn inbox_entry(shard: &ShardId, number: u64) -> Vec<u8> {
     let mut key = identity_map("EnclaveBridge", "Inbox", shard);
     let number = number.encode();

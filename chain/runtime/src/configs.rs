@@ -26,8 +26,8 @@ use sp_version::RuntimeVersion;
 use crate::{
     fees, proxy::ProxyType, AccountId, Aura, Balance, Balances, Block, Hash, Nonce, OriginCaller, PalletInfo, Preimage,
     Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin, RuntimeTask, Session,
-    SessionKeys, System, Teerex, Timestamp, ValidatorSet, BLOCK_HASH_COUNT, DAYS, EXISTENTIAL_DEPOSIT, MAX_BLOCK_BYTES,
-    MAX_BLOCK_WEIGHT, MAX_VALIDATORS, SESSION_BLOCKS, SLOT_DURATION, SS58_PREFIX, UNIT, VERSION,
+    SessionKeys, Sidechain, System, Teerex, Timestamp, ValidatorSet, BLOCK_HASH_COUNT, DAYS, EXISTENTIAL_DEPOSIT,
+    MAX_BLOCK_BYTES, MAX_BLOCK_WEIGHT, MAX_VALIDATORS, SESSION_BLOCKS, SLOT_DURATION, SS58_PREFIX, UNIT, VERSION,
 };
 
 /// Share of a block that ordinary extrinsics may fill.
@@ -251,12 +251,20 @@ impl pallet_enclave_bridge::RegisteredEnclaves for Registry {
     }
 }
 
+/// Most entries that a shard's inbox takes in one block.
+const MAX_INBOX_ENTRIES: u32 = 256;
+
 impl pallet_enclave_bridge::Config for Runtime {
+    type Anchors = Sidechain;
     type Currency = Balances;
     type Registry = Registry;
     type RuntimeHoldReason = RuntimeHoldReason;
     type ShardDeposit = ConstU128<SHARD_DEPOSIT>;
     // An enclave that has nothing else to do opens so many RSA envelopes in a quarter of a slot.
-    type MaxInboxEntriesPerBlock = ConstU32<256>;
+    type MaxInboxEntriesPerBlock = ConstU32<MAX_INBOX_ENTRIES>;
     type MaxInboxBytesPerBlock = ConstU32<{ 1024 * 1024 }>;
+    // An inbox that is confirmed block by block is pruned as fast as it can fill.
+    type MaxPrunedPerCall = ConstU32<MAX_INBOX_ENTRIES>;
 }
+
+impl pallet_sidechain::Config for Runtime {}

@@ -87,10 +87,10 @@ pub const VERSION: RuntimeVersion = RuntimeVersion {
     spec_name: Cow::Borrowed("cloister"),
     impl_name: Cow::Borrowed("cloister"),
     authoring_version: 1,
-    spec_version: 2,
+    spec_version: 3,
     impl_version: 1,
     apis: RUNTIME_API_VERSIONS,
-    transaction_version: 2,
+    transaction_version: 3,
     system_version: 1,
 };
 
@@ -176,6 +176,9 @@ mod runtime {
 
     #[runtime::pallet_index(50)]
     pub type Teerex = pallet_teerex;
+
+    #[runtime::pallet_index(53)]
+    pub type Sidechain = pallet_sidechain;
 
     #[runtime::pallet_index(54)]
     pub type EnclaveBridge = pallet_enclave_bridge;

@@ -6,13 +6,13 @@ use cloister_attestation::{Evidence, Signed};
 use cloister_chain_primitives::{
     calls::Call,
     extrinsic::{self, ChainVersion, Mortality},
-    storage, AccountId, EnclaveRecord, InboxEntry, Registration, RegistrationPolicy, ShardEntry, REGISTRATION_DEPOSIT,
-    SHARD_DEPOSIT, UNIT,
+    storage, AccountId, Acknowledgement, Anchor, Anchored, EnclaveRecord, InboxEntry, Registration, RegistrationPolicy,
+    ShardEntry, REGISTRATION_DEPOSIT, SHARD_DEPOSIT, UNIT,
 };
 use cloister_runtime::{
     Aura, Balances, EnclaveBridge, Executive, Grandpa, Multisig, Preimage, Proxy, Runtime, RuntimeCall, Scheduler,
-    Session, Sudo, System, Teerex, Timestamp, TransactionPayment, Treasury, UncheckedExtrinsic, Utility, ValidatorSet,
-    SLOT_DURATION, SS58_PREFIX, VERSION,
+    Session, Sidechain, Sudo, System, Teerex, Timestamp, TransactionPayment, Treasury, UncheckedExtrinsic, Utility,
+    ValidatorSet, SLOT_DURATION, SS58_PREFIX, VERSION,
 };
 use codec::{Decode, DecodeAll, Encode};
 use common::*;
@@ -47,15 +47,16 @@ fn pallet_indices() {
         Grandpa::index(),
         Treasury::index(),
         Teerex::index(),
+        Sidechain::index(),
         EnclaveBridge::index(),
     ];
-    assert_eq!(indices, [0, 1, 3, 5, 6, 7, 8, 9, 10, 11, 21, 22, 23, 24, 30, 50, 54]);
+    assert_eq!(indices, [0, 1, 3, 5, 6, 7, 8, 9, 10, 11, 21, 22, 23, 24, 30, 50, 53, 54]);
 }
 
 #[test]
 fn version_and_constants() {
-    assert_eq!((VERSION.spec_name.as_ref(), VERSION.spec_version), ("cloister", 2));
-    assert_eq!((VERSION.transaction_version, VERSION.system_version), (2, 1));
+    assert_eq!((VERSION.spec_name.as_ref(), VERSION.spec_version), ("cloister", 3));
+    assert_eq!((VERSION.transaction_version, VERSION.system_version), (3, 1));
     assert_eq!(SLOT_DURATION, 1_000);
     assert_eq!(<Runtime as frame_system::Config>::SS58Prefix::get(), SS58_PREFIX);
     let deposits: [u128; 2] = [
@@ -74,12 +75,30 @@ fn calls() {
     let signed = Signed { body: vec![3; 70], signature: [4; 64], issuer_chain: vec![5; 80] };
     let transfer: RuntimeCall =
         pallet_balances::Call::transfer_allow_death { dest: Bob.to_account_id().into(), value: 3 }.into();
-    let pairs: [(Call, RuntimeCall); 14] = [
+    let anchor = Anchor { number: 3, header_hash: hash, inbox_consumed: 4, outbox_root: root };
+    let acknowledgements = vec![Acknowledgement { account: FOUNDER.to_account_id(), signature: [5; 64] }];
+    let pairs: [(Call, RuntimeCall); 16] = [
         (Call::transfer_allow_death(&Bob.to_account_id(), 3), transfer.clone()),
         (Call::sudo(&Call::create_shard(&birth())), pallet_sudo::Call::sudo { call: Box::new(create()) }.into()),
         (
             Call::batch_all(&[Call::transfer_allow_death(&Bob.to_account_id(), 3), Call::create_shard(&birth())]),
-            pallet_utility::Call::batch_all { calls: vec![transfer, create()] }.into(),
+            pallet_utility::Call::batch_all { calls: vec![transfer.clone(), create()] }.into(),
+        ),
+        (
+            Call::force_batch(&[Call::transfer_allow_death(&Bob.to_account_id(), 3), Call::create_shard(&birth())]),
+            pallet_utility::Call::force_batch { calls: vec![transfer.clone(), create()] }.into(),
+        ),
+        (
+            Call::confirm_imported_sidechain_block(&shard, Some(&anchor.confirmation()), &anchor, &acknowledgements),
+            pallet_sidechain::Call::confirm_imported_sidechain_block {
+                shard,
+                latest_finalized_ancestor: Some(anchor.confirmation()),
+                finalization_candidate: anchor.confirmation(),
+                inbox_consumed: 4,
+                outbox_root: root,
+                acknowledgements: acknowledgements.clone().try_into().expect("it fits"),
+            }
+            .into(),
         ),
         (Call::invoke(&request(shard)), invoke(shard)),
         (
@@ -145,7 +164,8 @@ fn create() -> RuntimeCall {
 
 #[test]
 fn storage_keys() {
-    use pallet_enclave_bridge::{Escrow, Inbox, InboxLength, Shards};
+    use pallet_enclave_bridge::{Escrow, Inbox, InboxLength, InboxPruned, Shards};
+    use pallet_sidechain::Anchors;
     use pallet_teerex::{EvidenceOf, Policy, SovereignEnclaves};
 
     let shard = birth().shard_id(&genesis_hash());
@@ -156,6 +176,8 @@ fn storage_keys() {
     for number in [0, 1, 256, u64::MAX] {
         assert_eq!(storage::inbox_entry(&shard, number), Inbox::<Runtime>::hashed_key_for(shard, number));
     }
+    assert_eq!(storage::inbox_pruned(&shard), InboxPruned::<Runtime>::hashed_key_for(shard));
+    assert_eq!(storage::anchor(&shard), Anchors::<Runtime>::hashed_key_for(shard));
     assert_eq!(storage::escrow(&shard), Escrow::<Runtime>::hashed_key_for(shard));
     assert_eq!(storage::enclave(&account), SovereignEnclaves::<Runtime>::hashed_key_for(&account));
     assert_eq!(storage::enclaves_prefix(), storage_prefix(b"Teerex", b"SovereignEnclaves"));
@@ -184,6 +206,12 @@ fn storage_values() {
         assert_eq!(stored(&storage::escrow(&shard)), Some(SHIELDED));
         assert_eq!(stored(&storage::enclave_bridge_version()), Some(storage::ENCLAVE_BRIDGE_VERSION));
         assert_eq!(stored(&storage::teerex_version()), Some(storage::TEEREX_VERSION));
+        assert_eq!(stored(&storage::sidechain_version()), Some(storage::SIDECHAIN_VERSION));
+        assert_eq!(stored::<Anchored>(&storage::anchor(&shard)), None);
+        let first =
+            Anchor { number: 3, header_hash: H256::repeat_byte(1), inbox_consumed: 2, outbox_root: H256::zero() };
+        chain.succeed(Alice, anchor(shard, None, &first));
+        assert_eq!(stored(&storage::anchor(&shard)), Some(Anchored { anchor: first, at: 1 }));
         let founder = FOUNDER.to_account_id();
         let record: EnclaveRecord = stored(&storage::enclave(&founder)).expect("the founder is registered");
         assert_eq!((record.fingerprint, record.bound_block), (birth().config.enclave_fingerprint, 0));

@@ -2,6 +2,7 @@
 
 mod events;
 mod registry;
+mod shards;
 mod submission;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -25,8 +26,12 @@ use tokio::sync::Mutex;
 
 use events::Metadata;
 
+#[cfg(test)]
+pub(crate) use events::tests::runtime_metadata;
+
 pub use events::{DispatchFailure, Event};
 pub use registry::{CollateralOf, StoredCollateral};
+pub use shards::{FinalizedSidechainBlock, Found, ProcessedParentchainBlock};
 pub use submission::{Inclusion, Progress, SubmittedExtrinsic, Wait};
 
 /// A connection to a node. Clones share it.

@@ -249,7 +249,7 @@ impl ShardClient {
     }
 
     /// Asks the registry, at the finalized head, whether the enclave behind the connection may still serve.
-    async fn recheck(&self) -> Result<Finalized, Error> {
+    pub(super) async fn recheck(&self) -> Result<Finalized, Error> {
         let layer_one = &self.layer_one;
         let at = layer_one.finalized_hash().await?;
         let (header, time, record) = tokio::try_join!(
@@ -265,7 +265,7 @@ impl ShardClient {
 
 /// The own node's newest finalized block.
 #[derive(Clone, Copy)]
-struct Finalized {
+pub(super) struct Finalized {
     number: BlockNumber,
     time: Moment,
 }

@@ -1,5 +1,7 @@
 //! Why a shard could not be used or not be believed.
 
+use std::time::Duration;
+
 use cloister_chain_primitives::{AccountId, BlockNumber, H256, Moment, ShardId};
 
 use crate::{layer_one, worker};
@@ -159,6 +161,34 @@ pub enum Error {
         /// The own node's hash.
         own: H256,
     },
+    /// The shard has not reported in time that it consumed its inbox up to the block of an indirect call.
+    #[error(
+        "layer one's block {block_number} holds the call, and the shard has not reported that it processed the block \
+         after {} s",
+        .limit.as_secs()
+    )]
+    NotProcessed {
+        /// Height of the block.
+        block_number: BlockNumber,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// The shard consumed an indirect call and did not execute it.
+    #[error(
+        "the call {operation:?} was processed without effect: nonce already used, sender unknown or not decryptable"
+    )]
+    WithoutEffect {
+        /// The operation.
+        operation: H256,
+    },
+    /// A block of the shard was not anchored in time.
+    #[error("block {height} of the shard is not anchored in a finalized block of layer one after {} s", .limit.as_secs())]
+    NotAnchored {
+        /// Height of the shard's block.
+        height: u64,
+        /// How long was waited.
+        limit: Duration,
+    },
 }
 
 impl Error {
@@ -172,7 +202,8 @@ impl Error {
             | Self::WrongMeasurement { .. }
             | Self::Simulated { .. }
             | Self::OtherShard { .. }
-            | Self::OtherTlsKey { .. } => true,
+            | Self::OtherTlsKey { .. }
+            | Self::WithoutEffect { .. } => true,
             error => error.is_registry(),
         }
     }

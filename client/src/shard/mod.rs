@@ -2,6 +2,7 @@
 
 mod client;
 mod error;
+mod invocation;
 mod selection;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::{LayerOne, Signer, Worker, layer_one::SubmittedExtrinsic};
 
 pub use client::{Answer, ShardClient};
 pub use error::Error;
+pub use invocation::Invocation;
 pub use selection::{Selection, WantedCode};
 
 /// A shard as layer one records it, together with the registered enclave that may serve it: enough to encrypt to it.

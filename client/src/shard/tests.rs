@@ -1,6 +1,8 @@
 //! Whom the registry lets serve, which shard an enclave serves, and that nothing is sent to anybody else.
 #![allow(clippy::type_complexity, reason = "tables of cases")]
 
+mod invocation;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -215,7 +217,7 @@ impl Node {
     }
 }
 
-/// A worker whose enclave says which shard it serves, knows nothing else, and remembers what it was asked.
+/// A worker whose enclave says which shard it serves, knows nothing else unless told, and remembers what it was asked.
 struct FakeWorker {
     url: String,
     tls_key_hash: [u8; 32],
@@ -226,6 +228,14 @@ struct FakeWorker {
 
 impl FakeWorker {
     async fn serving(shard: ShardId) -> Self {
+        Self::answering(shard, |_| None).await
+    }
+
+    /// One that also answers the requests that `answer` knows.
+    async fn answering(
+        shard: ShardId,
+        answer: impl Fn(&Value) -> Option<RpcReturnValue> + Send + Sync + 'static,
+    ) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(["worker".to_string()]).unwrap().self_signed(&key).unwrap();
         let tls_key_hash = Sha256::digest(key.public_key_der()).into();
@@ -239,10 +249,11 @@ impl FakeWorker {
         let url = format!("wss://{}", listener.local_addr().unwrap());
         let (shard, asked) = (Arc::new(Mutex::new(Some(shard))), Arc::new(Mutex::new(Vec::new())));
         let state = (shard.clone(), asked.clone());
+        let more = Arc::new(answer);
         tokio::spawn(async move {
             let acceptor = TlsAcceptor::from(Arc::new(config));
             while let Ok((tcp, _)) = listener.accept().await {
-                let (acceptor, (shard, asked)) = (acceptor.clone(), state.clone());
+                let (acceptor, (shard, asked), more) = (acceptor.clone(), state.clone(), more.clone());
                 tokio::spawn(async move {
                     // A client that refuses the key is gone.
                     let Ok(tls) = acceptor.accept(tcp).await else { return };
@@ -253,7 +264,7 @@ impl FakeWorker {
                         let answer = match (request["method"].as_str(), *shard.lock().unwrap()) {
                             (Some("author_getShard"), Some(shard)) => RpcReturnValue::ok(shard),
                             (_, None) => RpcReturnValue::error("not serving"),
-                            _ => RpcReturnValue::error("unknown to this fake"),
+                            _ => more(&request).unwrap_or_else(|| RpcReturnValue::error("unknown to this fake")),
                         };
                         let result = to_hex(&answer.encode());
                         let answer = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });

@@ -1,12 +1,13 @@
 //! JSON-RPC with a worker's enclave: a WebSocket over TLS that ends inside the enclave.
 
 mod connection;
+mod operation;
 mod tls;
 
 use std::{io, time::Duration};
 
 use cloister_chain_primitives::{H256, Request, ShardId};
-use cloister_wire::{DirectRequestStatus, Getter, RpcReturnValue, TrustedOperationStatus};
+use cloister_wire::{DirectRequestStatus, Getter, RpcReturnValue};
 use codec::{Decode, DecodeAll, Encode};
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ use tokio_tungstenite::{
 
 use connection::{Command, Reply};
 
+pub use operation::{Operation, Stage, Update};
 pub use tls::Pin;
 
 /// A connection to a worker. Clones share it; it closes when the last one and all its [`Operation`]s are dropped.
@@ -119,19 +121,60 @@ pub enum Error {
         reason: String,
     },
     /// The operation left the pool without being executed.
-    #[error("the call was given up: {status:?}")]
-    GivenUp {
+    #[error("the shard's pool dropped the call {operation:?}{}", because(.reason))]
+    Dropped {
         /// The operation.
         operation: H256,
-        /// The last status.
-        status: TrustedOperationStatus,
+        /// Why, if the enclave says so.
+        reason: Option<String>,
+    },
+    /// Another call with the same nonce was executed: the operation never will be.
+    #[error("another call with the same nonce took the place of the call {operation:?}{}", because(.reason))]
+    Usurped {
+        /// The operation.
+        operation: H256,
+        /// Why, if the enclave says so.
+        reason: Option<String>,
+    },
+    /// The shard's block with the operation was abandoned.
+    #[error("the shard's block with the call {operation:?} was abandoned{}", because(.reason))]
+    Retracted {
+        /// The operation.
+        operation: H256,
+        /// Why, if the enclave says so.
+        reason: Option<String>,
+    },
+    /// The enclave no longer waits until the operation's block is anchored. It may be later.
+    #[error("the enclave gave up waiting until layer one anchors the call {operation:?}{}", because(.reason))]
+    FinalityTimeout {
+        /// The operation.
+        operation: H256,
+        /// Why, if the enclave says so.
+        reason: Option<String>,
+    },
+    /// The operation did not get as far as was awaited in the time that the caller gave it.
+    #[error("the call {operation:?} is not {stage} after {} s", .limit.as_secs())]
+    NotInTime {
+        /// The operation.
+        operation: H256,
+        /// What was awaited.
+        stage: Stage,
+        /// How long.
+        limit: Duration,
     },
 }
 
 impl Error {
     /// Whether the enclave said no, as opposed to not having been heard.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::CallFailed { .. } | Self::GivenUp { .. })
+        matches!(
+            self,
+            Self::Refused(_)
+                | Self::CallFailed { .. }
+                | Self::Dropped { .. }
+                | Self::Usurped { .. }
+                | Self::Retracted { .. }
+        )
     }
 }
 
@@ -224,9 +267,7 @@ impl Worker {
             None => return_value(SUBMIT_AND_WATCH, &answer)?.value,
         };
         match (<[u8; 32]>::try_from(hash), updates) {
-            (Ok(hash), Some(updates)) => {
-                Ok(Operation { hash: H256(hash), updates, _connection: self.commands.clone() })
-            }
+            (Ok(hash), Some(updates)) => Ok(Operation::new(H256(hash), updates, self.commands.clone())),
             _ => Err(malformed(SUBMIT_AND_WATCH, "neither a hash nor a refusal")),
         }
     }
@@ -256,73 +297,6 @@ impl Worker {
     }
 }
 
-/// A submitted operation and what becomes of it.
-pub struct Operation {
-    hash: H256,
-    updates: mpsc::Receiver<Result<Update, Error>>,
-    _connection: mpsc::Sender<Command>,
-}
-
-/// A change of an operation's status.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Update {
-    /// The new status.
-    pub status: TrustedOperationStatus,
-    /// Why, if it failed.
-    pub reason: Option<String>,
-}
-
-impl Operation {
-    /// BLAKE2b-256 of the operation, as the enclave says.
-    pub fn hash(&self) -> H256 {
-        self.hash
-    }
-
-    /// The next change; `None` when the connection is gone.
-    pub async fn next(&mut self) -> Option<Result<Update, Error>> {
-        self.updates.recv().await
-    }
-
-    /// Waits until the operation is in a block of the shard; the block's hash.
-    pub async fn in_block(&mut self) -> Result<H256, Error> {
-        self.in_block_reporting(|_| ()).await
-    }
-
-    /// As [`Self::in_block`], and tells `report` of every status.
-    pub async fn in_block_reporting(&mut self, mut report: impl FnMut(&Update)) -> Result<H256, Error> {
-        let limit = EXECUTION_TIMEOUT;
-        let operation = self.hash;
-        let waiting = async {
-            while let Some(update) = self.next().await {
-                let update = update?;
-                report(&update);
-                match update.status {
-                    TrustedOperationStatus::InSidechainBlock(block) => return Ok(block),
-                    TrustedOperationStatus::Invalid => {
-                        let reason = update.reason.unwrap_or_else(|| "the enclave gives no reason".into());
-                        return Err(Error::CallFailed { operation, reason });
-                    }
-                    TrustedOperationStatus::Retracted
-                    | TrustedOperationStatus::FinalityTimeout
-                    | TrustedOperationStatus::Usurped
-                    | TrustedOperationStatus::Dropped => {
-                        return Err(Error::GivenUp { operation, status: update.status });
-                    }
-                    TrustedOperationStatus::Submitted
-                    | TrustedOperationStatus::Future
-                    | TrustedOperationStatus::Ready
-                    | TrustedOperationStatus::Broadcast
-                    | TrustedOperationStatus::Finalized => {}
-                }
-            }
-            Err(Error::Closed)
-        };
-        timeout(limit, waiting)
-            .await
-            .map_err(|_| Error::TimedOut { what: "the execution of the call".into(), limit })?
-    }
-}
-
 /// Decodes a `result` that must be an [`RpcReturnValue`].
 fn return_value(method: &str, result: &Value) -> Result<RpcReturnValue, Error> {
     let bytes = hex_bytes(method, result)?;
@@ -333,6 +307,10 @@ fn return_value(method: &str, result: &Value) -> Result<RpcReturnValue, Error> {
         )),
         DirectRequestStatus::Ok | DirectRequestStatus::TrustedOperationStatus(_) => Ok(answer),
     }
+}
+
+fn because(reason: &Option<String>) -> String {
+    reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 fn hex_bytes(what: &str, value: &Value) -> Result<Vec<u8>, Error> {
@@ -352,7 +330,5 @@ const SUBMIT_AND_WATCH: &str = "author_submitAndWatchExtrinsic";
 const DEFAULT_PORT: u16 = 2000;
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Above any pause of a shard that its rules allow.
-const EXECUTION_TIMEOUT: Duration = Duration::from_secs(120);
 /// Metadata is the largest answer.
 const MAX_MESSAGE: usize = 8 << 20;

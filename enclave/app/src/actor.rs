@@ -1,10 +1,15 @@
 //! The one task that owns the engine. Everything else talks to it by channels.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use cloister_chain_primitives::{H256, ShardId};
+use cloister_chain_primitives::{H256, InboxEntry, ShardId};
 use cloister_claims::TeeKind;
 use cloister_link::{
+    Kept, Write,
     connections::{Connections, ProtocolError},
     frame::LinkError,
     message::{PROTOCOL, StopReason, ToEnclave, ToHost},
@@ -12,14 +17,15 @@ use cloister_link::{
 };
 use cloister_pool::Admitted;
 use cloister_rpc::{Limits, StatusUpdate};
-use cloister_sidechain::{Action, CallRefused, Engine, Figures, QueryRefused, Stop, VerifiedGetter};
+use cloister_sidechain::{
+    Action, CallRefused, Engine, Figures, Keep, Opened, Opener, QueryRefused, Stop, VerifiedGetter,
+};
 use cloister_stf::VerifiedCall;
 use cloister_tee::Tee;
 use cloister_wire::{TrustedOperationStatus, sidechain::SidechainHeader};
-use codec::Encode;
 use tokio::{
     net::UnixStream,
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -74,10 +80,20 @@ pub async fn run(enclave: Enclave, sender: Sender<ToHost>, receiver: Receiver<Un
         shutdown,
     };
     let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
-    let mut actor =
-        Actor { engine, tee, sender, connections, clients, watchers: HashMap::new(), figures: Figures::default() };
+    let (opening, opened) = Opening::new(engine.opener());
+    let mut actor = Actor {
+        engine,
+        tee,
+        sender,
+        connections,
+        clients,
+        opening,
+        watchers: HashMap::new(),
+        figures: Figures::default(),
+        executing: Duration::ZERO,
+    };
     tokio::select! {
-        reason = actor.run(event_queue, command_queue) => reason,
+        reason = actor.run(event_queue, opened, command_queue) => reason,
         reason = receive(receiver, reception, events) => reason,
     }
 }
@@ -88,14 +104,18 @@ struct Actor {
     sender: Sender<ToHost>,
     connections: Connections<ToHost>,
     clients: Arc<Clients>,
+    opening: Opening,
     watchers: HashMap<H256, Vec<mpsc::Sender<StatusUpdate>>>,
     figures: Figures,
+    /// How long the engine took to execute and seal blocks.
+    executing: Duration,
 }
 
 impl Actor {
     async fn run(
         &mut self,
         mut events: mpsc::Receiver<ToEnclave>,
+        mut opened: mpsc::Receiver<(u64, Opened)>,
         mut commands: mpsc::Receiver<Command>,
     ) -> StopReason {
         loop {
@@ -113,6 +133,7 @@ impl Actor {
                     },
                     None => return StopReason::Protocol("the link closed".into()),
                 },
+                Some((number, opened)) = opened.recv() => self.engine.opened(number, opened),
                 Some(command) = commands.recv() => self.obey(command),
             }
         }
@@ -124,9 +145,17 @@ impl Actor {
             // Why there is none, the host tells its operator.
             ToEnclave::ProofAnswer { question, proof } => self.engine.proof(question, proof.ok()),
             ToEnclave::Tick { unix_ms } => {
-                self.engine.tick(unix_ms);
+                self.timed(|engine| engine.tick(unix_ms));
                 return self.report().await;
             }
+            ToEnclave::Stored { sequence } => self.timed(|engine| engine.stored(sequence)),
+            ToEnclave::Kept(kept) => self.engine.kept(match kept {
+                Kept::Mark(bytes) => cloister_sidechain::Kept::Mark(bytes),
+                Kept::Manifest(bytes) => cloister_sidechain::Kept::Manifest(bytes),
+                Kept::Piece(bytes) => cloister_sidechain::Kept::Piece(bytes),
+                Kept::Block(bytes) => cloister_sidechain::Kept::Block(bytes),
+            }),
+            ToEnclave::KeptAll => self.engine.kept_all(),
             ToEnclave::ChainVersion { spec_version, transaction_version } => {
                 self.engine.chain_version(spec_version, transaction_version);
             }
@@ -142,6 +171,12 @@ impl Actor {
             | ToEnclave::ConnectionClosed { .. } => {}
         }
         Ok(())
+    }
+
+    fn timed(&mut self, step: impl FnOnce(&mut Engine)) {
+        let start = Instant::now();
+        step(&mut self.engine);
+        self.executing = self.executing.saturating_add(start.elapsed());
     }
 
     /// Carries out what the engine wants, in order.
@@ -178,12 +213,23 @@ impl Actor {
                 self.clients.serve();
                 ToHost::Serving { shard: self.engine.shard() }
             }
-            Action::Block(block) => ToHost::Block {
-                number: block.header.block_number,
-                hash: block.header.hash(),
-                shard: block.header.shard_id,
-                bytes: block.encode(),
+            Action::Store { sequence, keep } => ToHost::Store {
+                sequence,
+                writes: vec![match keep {
+                    Keep::Mark(mark) => Write::Mark(mark),
+                    Keep::Block { number, hash, bytes } => Write::Block { number, hash, bytes },
+                    Keep::SnapshotPiece { snapshot, index, bytes } => Write::SnapshotPiece { snapshot, index, bytes },
+                    Keep::Snapshot { snapshot, manifest, first } => Write::Snapshot { snapshot, manifest, first },
+                }],
             },
+            Action::Recovered(number) => {
+                tracing::info!(number, "the state is that of the newest kept block");
+                ToHost::Recovered { number }
+            }
+            Action::Open { number, entry } => {
+                self.opening.open(number, entry);
+                return Ok(());
+            }
             Action::Status { operation, status, error } => {
                 self.notify(operation, status, error);
                 return Ok(());
@@ -229,8 +275,12 @@ impl Actor {
     }
 
     fn notify(&mut self, operation: H256, status: TrustedOperationStatus, error: Option<String>) {
-        // Until blocks are anchored on layer one, nothing comes after inclusion.
-        let last = !matches!(status, TrustedOperationStatus::Ready | TrustedOperationStatus::Future);
+        let last = !matches!(
+            status,
+            TrustedOperationStatus::Ready
+                | TrustedOperationStatus::Future
+                | TrustedOperationStatus::InSidechainBlock(_)
+        );
         let update = StatusUpdate { status, error, last };
         let Some(watchers) = self.watchers.get_mut(&operation) else { return };
         // One that does not keep up with a handful of statuses is let go.
@@ -258,12 +308,43 @@ impl Actor {
             inbox_consumed: figures.inbox_consumed,
             rpc_requests: self.clients.requests(),
             connections: u32::try_from(self.connections.count()).unwrap_or(u32::MAX),
+            anchored: figures.anchored,
+            journal_bytes: figures.journal_bytes,
+            snapshot: figures.snapshot,
+            account_free: figures.account_free,
+            execution_micros: u64::try_from(self.executing.as_micros()).unwrap_or(u64::MAX),
+            paused: figures.paused.map(|pause| pause.to_string()),
         })
         .await
     }
 
     async fn send(&self, message: ToHost) -> Result<(), StopReason> {
         self.sender.send(message).await.map_err(|error| StopReason::Protocol(error.to_string()))
+    }
+}
+
+/// Opens entries of the inbox, one at a time, in threads of its own.
+struct Opening {
+    opener: Arc<Opener>,
+    turns: Arc<Semaphore>,
+    opened: mpsc::Sender<(u64, Opened)>,
+}
+
+impl Opening {
+    fn new(opener: Opener) -> (Self, mpsc::Receiver<(u64, Opened)>) {
+        let (opened, receiver) = mpsc::channel(EVENT_QUEUE);
+        (Self { opener: Arc::new(opener), turns: Arc::new(Semaphore::new(1)), opened }, receiver)
+    }
+
+    fn open(&self, number: u64, entry: InboxEntry) {
+        let (opener, turns, opened) = (self.opener.clone(), self.turns.clone(), self.opened.clone());
+        tokio::spawn(async move {
+            let _turn = turns.acquire().await;
+            let unreadable = Opened::unreadable(entry.clone());
+            // A panic in what takes a ciphertext apart leaves an entry that nobody can read.
+            let result = tokio::task::spawn_blocking(move || opener.open(entry)).await.unwrap_or(unreadable);
+            let _ = opened.send((number, result)).await;
+        });
     }
 }
 
@@ -330,6 +411,8 @@ fn reason(stop: Stop, own: ShardId) -> StopReason {
         Stop::Retired => StopReason::Retired,
         Stop::Evicted => StopReason::Evicted,
         Stop::Expired => StopReason::Expired,
+        Stop::Kept(error) => StopReason::Kept(error.to_string()),
+        Stop::NotNewest(not_newest) => StopReason::KeptTooOld(not_newest.to_string()),
         stop => StopReason::Internal(stop.to_string()),
     }
 }

@@ -55,8 +55,7 @@ impl Clients {
         Self {
             context: Context { genesis, shard: engine.shard(), purpose: Purpose::Request },
             scope: engine.scope(),
-            // Nobody is root: a shard's money is what was shielded.
-            rules: Rules::default(),
+            rules: engine.rules(),
             shielding,
             metadata: cloister_stf::metadata(),
             commands,

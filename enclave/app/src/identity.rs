@@ -1,12 +1,15 @@
 //! The sealed identity: what of an enclave outlives its process.
 //!
-//! Account and shielding keys only. Incarnation and TLS keys are drawn at every start and are never part of it, so that
-//! whoever starts a copy of it, or an old one, has another incarnation, which layer one tells from the newest.
+//! Account and shielding keys, and the secret under which the shard's state is sealed. Incarnation and TLS keys are drawn
+//! at every start and are never part of it, so that whoever starts a copy of it, or an old one, has another incarnation,
+//! which layer one tells from the newest.
 //!
-//! The plaintext is version (1 byte) ‖ seed of the account key (32 bytes) ‖ shielding keys (the rest).
+//! The plaintext is version (1 byte) ‖ seed of the account key (32 bytes) ‖ state secret (32 bytes) ‖ shielding keys (the
+//! rest). Version 1 had no state secret: nothing of its shards outlived their enclaves.
 
 use cloister_chain_primitives::H256;
 use cloister_keys::{AccountKey, ShieldingKeyPair};
+use cloister_state::StateSecret;
 use cloister_tee::{Purpose, Tee};
 use zeroize::Zeroizing;
 
@@ -14,6 +17,9 @@ use zeroize::Zeroizing;
 pub struct SealedIdentity {
     pub account: AccountKey,
     pub shielding: ShieldingKeyPair,
+    pub state_secret: StateSecret,
+    /// Whether it was opened from an older version, or is new: the host has to keep it as it is now.
+    pub must_be_kept: bool,
     seed: Zeroizing<[u8; 32]>,
 }
 
@@ -25,6 +31,8 @@ pub enum Error {
     Tee(#[from] cloister_tee::Error),
     #[error("keys: {0}")]
     Keys(#[from] cloister_keys::Error),
+    #[error("state secret: {0}")]
+    StateSecret(String),
     #[error("the sealed identity is larger than {MAX_SEALED_BYTES} bytes")]
     TooLarge,
     #[error("the sealed identity has an unknown version")]
@@ -38,7 +46,13 @@ impl SealedIdentity {
     pub fn draw(tee: &Tee) -> Result<Self, Error> {
         let mut seed = Zeroizing::new([0; 32]);
         tee.entropy.fill(seed.as_mut_slice())?;
-        Ok(Self { account: AccountKey::from_seed(&seed)?, shielding: ShieldingKeyPair::draw(FIRST_EPOCH)?, seed })
+        Ok(Self {
+            account: AccountKey::from_seed(&seed)?,
+            shielding: ShieldingKeyPair::draw(FIRST_EPOCH)?,
+            state_secret: draw_state_secret()?,
+            must_be_kept: true,
+            seed,
+        })
     }
 
     /// For the same code and configuration on the same platform and chain only.
@@ -56,7 +70,8 @@ impl SealedIdentity {
 
     fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let shielding = self.shielding.to_bytes();
-        let parts = [&[VERSION][..], self.seed.as_slice(), &shielding];
+        let state_secret = self.state_secret.to_bytes();
+        let parts = [&[VERSION][..], self.seed.as_slice(), state_secret.as_slice(), &shielding];
         // Never grows, so that no copy stays behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
         for part in parts {
@@ -67,19 +82,31 @@ impl SealedIdentity {
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (version, rest) = bytes.split_first().ok_or(Error::Malformed)?;
-        if *version != VERSION {
-            return Err(Error::UnknownVersion);
-        }
-        let (seed, shielding) = rest.split_first_chunk().ok_or(Error::Malformed)?;
+        let (seed, rest) = rest.split_first_chunk::<32>().ok_or(Error::Malformed)?;
+        let (state_secret, shielding) = match *version {
+            VERSION => {
+                let (secret, shielding) = rest.split_first_chunk::<32>().ok_or(Error::Malformed)?;
+                (StateSecret::from_bytes(*secret), shielding)
+            }
+            WITHOUT_STATE_SECRET => (draw_state_secret()?, rest),
+            _ => return Err(Error::UnknownVersion),
+        };
         Ok(Self {
             account: AccountKey::from_seed(seed)?,
             shielding: ShieldingKeyPair::from_bytes(shielding)?,
+            state_secret,
+            must_be_kept: *version != VERSION,
             seed: Zeroizing::new(*seed),
         })
     }
 }
 
-const VERSION: u8 = 1;
+fn draw_state_secret() -> Result<StateSecret, Error> {
+    StateSecret::draw().map_err(|error| Error::StateSecret(error.to_string()))
+}
+
+const VERSION: u8 = 2;
+const WITHOUT_STATE_SECRET: u8 = 1;
 const FIRST_EPOCH: u32 = 0;
 /// A sealed identity has some 2 kB.
 const MAX_SEALED_BYTES: usize = 64 * 1024;

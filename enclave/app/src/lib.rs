@@ -29,11 +29,13 @@ use cloister_link::{
     message::{PROTOCOL, StopReason, ToEnclave, ToHost},
     transport::{self, Receiver, Sender},
 };
+pub use cloister_stf::Payments;
+use cloister_stf::Program;
 use cloister_tee::Backend;
 use tokio::net::UnixStream;
 
-/// Runs the process `name` in the environment that `backend` opens, from the host's first message to the end.
-pub fn main(name: &'static str, backend: &dyn Backend) -> ExitCode {
+/// Runs the process `name` in the environment that `backend` opens, with calls that do what `program` says, from the host's first message to the end.
+pub fn main(name: &'static str, backend: &dyn Backend, program: &'static dyn Program) -> ExitCode {
     Command::new(name)
         .version(env!("CARGO_PKG_VERSION"))
         .about("Cloister's trusted process. Started by cloister-worker, with the link as standard input.")
@@ -48,7 +50,7 @@ pub fn main(name: &'static str, backend: &dyn Backend) -> ExitCode {
         tracing::error!(place = panic.location().map(ToString::to_string), "a panic was caught");
     }));
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(backend)),
+        Ok(runtime) => runtime.block_on(run(backend, program)),
         Err(error) => {
             tracing::error!(%error, "no threads to run on");
             ExitCode::FAILURE
@@ -56,7 +58,7 @@ pub fn main(name: &'static str, backend: &dyn Backend) -> ExitCode {
     }
 }
 
-async fn run(backend: &dyn Backend) -> ExitCode {
+async fn run(backend: &dyn Backend, program: &'static dyn Program) -> ExitCode {
     let stream = match transport::from_standard_input() {
         Ok(stream) => stream,
         Err(error) => {
@@ -65,7 +67,7 @@ async fn run(backend: &dyn Backend) -> ExitCode {
         }
     };
     let (sender, receiver) = transport::split::<_, ToHost, ToEnclave>(stream);
-    let reason = serve(backend, &sender, receiver).await;
+    let reason = serve(backend, program, &sender, receiver).await;
     let requested = reason == StopReason::Requested;
     if !requested {
         tracing::error!(%reason, "stopped");
@@ -79,6 +81,7 @@ async fn run(backend: &dyn Backend) -> ExitCode {
 /// Runs from the first message to the end, and says why it ended.
 async fn serve(
     backend: &dyn Backend,
+    program: &'static dyn Program,
     sender: &Sender<ToHost>,
     mut receiver: Receiver<UnixStream, ToEnclave>,
 ) -> StopReason {
@@ -92,7 +95,7 @@ async fn serve(
         Ok(_) => return StopReason::Protocol("the first message must be Start".into()),
         Err(error) => return StopReason::Protocol(error.to_string()),
     };
-    match setup::set_up(backend, start) {
+    match setup::set_up(backend, program, start) {
         Ok(enclave) => actor::run(enclave, sender.clone(), receiver).await,
         Err(error) => error.into(),
     }

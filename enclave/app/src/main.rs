@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cloister_enclave::main("cloister-enclave", &cloister_tee::Hardware)
+    cloister_enclave::main("cloister-enclave", &cloister_tee::Hardware, &cloister_enclave::Payments)
 }

@@ -7,7 +7,7 @@ use cloister_claims::Collateral;
 use cloister_keys::{IncarnationKey, ShieldingKeyPair, TlsIdentity};
 use cloister_link::message::StopReason;
 use cloister_sidechain::{Engine, Identity, Setup};
-use cloister_state::StateSecret;
+use cloister_stf::Program;
 use cloister_tee::{Backend, Tee};
 use codec::DecodeAll;
 
@@ -36,7 +36,7 @@ pub struct Enclave {
     pub shielding: Arc<ShieldingKeyPair>,
     pub tls: TlsIdentity,
     pub genesis: H256,
-    /// Of a new identity, for the host to keep.
+    /// Of an identity that is new, or was kept in an older form.
     pub sealed_identity: Option<Vec<u8>>,
     pub collateral: Option<Collateral>,
 }
@@ -57,14 +57,12 @@ pub enum Error {
     SealedIdentity(identity::Error),
     #[error("keys: {0}")]
     Keys(#[from] cloister_keys::Error),
-    #[error("state secret: {0}")]
-    StateSecret(cloister_state::EntropyError),
     #[error(transparent)]
     Engine(#[from] cloister_sidechain::SetupError),
 }
 
 /// Opens the environment and the sealed identity, or makes a new one, and draws this start's own keys.
-pub fn set_up(backend: &dyn Backend, start: Start) -> Result<Enclave, Error> {
+pub fn set_up(backend: &dyn Backend, program: &'static dyn Program, start: Start) -> Result<Enclave, Error> {
     if start.config.len() > MAX_CONFIG_BYTES {
         return Err(Error::ConfigTooLarge);
     }
@@ -72,13 +70,13 @@ pub fn set_up(backend: &dyn Backend, start: Start) -> Result<Enclave, Error> {
     let genesis = config.genesis;
     let tee = backend.open(&start.config)?;
     let collateral = tee.attester.collateral()?;
-    let (identity, sealed_identity) = match start.sealed_identity {
-        Some(sealed) => (SealedIdentity::unseal(&tee, &genesis, &sealed).map_err(Error::SealedIdentity)?, None),
-        None => {
-            let identity = SealedIdentity::draw(&tee).map_err(Error::NewIdentity)?;
-            let sealed = identity.seal(&tee, &genesis).map_err(Error::NewIdentity)?;
-            (identity, Some(sealed))
-        }
+    let identity = match start.sealed_identity {
+        Some(sealed) => SealedIdentity::unseal(&tee, &genesis, &sealed).map_err(Error::SealedIdentity)?,
+        None => SealedIdentity::draw(&tee).map_err(Error::NewIdentity)?,
+    };
+    let sealed_identity = match identity.must_be_kept {
+        true => Some(identity.seal(&tee, &genesis).map_err(Error::NewIdentity)?),
+        false => None,
     };
     let shielding = Arc::new(identity.shielding);
     let tls = TlsIdentity::draw()?;
@@ -97,7 +95,8 @@ pub fn set_up(backend: &dyn Backend, start: Start) -> Result<Enclave, Error> {
             tls_key_hash: tls.spki_hash(),
         },
         shielding: shielding.clone(),
-        state_secret: StateSecret::draw().map_err(Error::StateSecret)?,
+        state_secret: identity.state_secret,
+        program,
         url: start.url,
         requested_shard: start.shard,
     })?;
@@ -112,7 +111,7 @@ impl From<Error> for StopReason {
                 tracing::error!(%error, "the sealed identity is not usable");
                 Self::SealedIdentity
             }
-            Error::NewIdentity(_) | Error::Keys(_) | Error::StateSecret(_) => Self::Internal(error.to_string()),
+            Error::NewIdentity(_) | Error::Keys(_) => Self::Internal(error.to_string()),
             Error::MalformedConfig | Error::ConfigTooLarge | Error::Engine(_) => Self::BadConfig(error.to_string()),
         }
     }

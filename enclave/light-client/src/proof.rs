@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use cloister_chain_primitives::{
     H256, Hashing,
-    storage::{ENCLAVE_BRIDGE_VERSION, TEEREX_VERSION, enclave_bridge_version, teerex_version},
+    storage::{
+        ENCLAVE_BRIDGE_VERSION, SIDECHAIN_VERSION, TEEREX_VERSION, enclave_bridge_version, sidechain_version,
+        teerex_version,
+    },
 };
 use codec::DecodeAll;
 use sp_trie::{EMPTY_PREFIX, HashDBT, LayoutV1, StorageProof, read_trie_value, trie_types::TrieError};
@@ -45,7 +48,7 @@ impl ProvenValues {
 }
 
 /// Checks that layer one lays out its storage as this enclave knows it. The read must have included
-/// [`enclave_bridge_version`] and [`teerex_version`], best together with what is to be interpreted.
+/// [`enclave_bridge_version`], [`teerex_version`] and [`sidechain_version`], best together with what is to be interpreted.
 ///
 /// # Errors
 /// `UnknownStorageLayout` for any other version of either pallet, also for none; `NotRead` if a key was left out.
@@ -53,6 +56,7 @@ pub fn check_layout(values: &ProvenValues) -> Result<(), Error> {
     for (pallet, key, known) in [
         ("EnclaveBridge", enclave_bridge_version(), ENCLAVE_BRIDGE_VERSION),
         ("Teerex", teerex_version(), TEEREX_VERSION),
+        ("Sidechain", sidechain_version(), SIDECHAIN_VERSION),
     ] {
         let found = values.decode::<u16>(&key)?;
         if found != Some(known) {

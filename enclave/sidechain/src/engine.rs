@@ -3,24 +3,31 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use cloister_chain_primitives::{
-    BlockNumber, H256, Header, InboxEntry, Moment, Registration, ShardBirth, ShardConfig, ShardId, calls::Call,
+    Balance, BlockNumber, H256, Header, InboxEntry, Moment, Registration, ShardBirth, ShardConfig, ShardId,
     config::MeasuredConfig, extrinsic::ChainVersion, registry::WorkerUrl,
 };
 use cloister_claims::{Evidence, TeeKind};
 use cloister_keys::{AccountKey, IncarnationKey, ShieldingKeyPair};
 use cloister_light_client::{Error, LightClient, VerifiedHeader};
 use cloister_pool::Pool;
-use cloister_state::{ShardState, StateSecret};
+use cloister_state::{Scope, ShardState, StateSecret};
+use cloister_stf::{Program, Rules, VerifiedCall};
 use cloister_wire::{
     SignatureScope, TrustedOperationStatus,
     envelope::{Context, Purpose},
-    sidechain::{SidechainHeader, SignedBlock},
+    sidechain::SidechainHeader,
 };
 
 use crate::{
+    anchoring::{NotNewest, Unanchored},
     extrinsics::Extrinsics,
+    inbox::{Inbox, Opened, Opener},
     outcomes::Outcomes,
+    poison::Suspects,
+    production::{EXECUTION_SHARE, Work},
+    recovery::{Kept, Recovered, Recovery, RecoveryError},
     registration::{OwnRegistration, Stated},
+    storing::Snapshots,
 };
 
 /// One shard, served by one start of one enclave.
@@ -32,17 +39,33 @@ pub struct Engine {
     pub(crate) identity: Identity,
     pub(crate) shielding: Arc<ShieldingKeyPair>,
     pub(crate) state_secret: StateSecret,
+    pub(crate) program: &'static dyn Program,
+    /// Declared weight that a block executes at most, in picoseconds.
+    pub(crate) budget: u64,
     pub(crate) light_client: LightClient,
+    /// What the host kept, until all of it has come.
+    recovery: Option<Box<Recovery>>,
+    /// Empty until then.
     pub(crate) state: ShardState,
     pub(crate) head: Option<Head>,
     pub(crate) view: Option<View>,
-    pub(crate) inbox: VecDeque<InboxEntry>,
+    pub(crate) inbox: Inbox,
     pub(crate) consumed: u64,
     pub(crate) pool: Pool,
+    /// Calls that the pool has handed out and that wait for a block of their own.
+    pub(crate) carried: VecDeque<VerifiedCall>,
+    pub(crate) work: Work,
+    pub(crate) suspects: Suspects,
     pub(crate) outcomes: Outcomes,
+    pub(crate) unanchored: Unanchored,
+    pub(crate) snapshots: Snapshots,
+    /// Number of the newest request to keep something.
+    pub(crate) stores: u64,
     pub(crate) serving: bool,
     pub(crate) time_hint: Moment,
     pub(crate) parent_time: Option<Moment>,
+    /// Height of the layer-one block that the newest block rests on.
+    pub(crate) parent_layer_one: BlockNumber,
     pub(crate) actions: Vec<Action>,
     pub(crate) registration: OwnRegistration,
     pub(crate) extrinsics: Extrinsics,
@@ -66,8 +89,10 @@ pub struct Setup {
     pub identity: Identity,
     /// The shard's shielding keys.
     pub shielding: Arc<ShieldingKeyPair>,
-    /// The secret behind commitment and state diffs.
+    /// The secret behind commitment and all that is sealed of the state.
     pub state_secret: StateSecret,
+    /// What calls do.
+    pub program: &'static dyn Program,
     /// Where clients find the worker, by the host's word.
     pub url: Option<WorkerUrl>,
     /// The shard that the operator wants served; a new one if absent.
@@ -149,8 +174,22 @@ pub enum Action {
     },
     /// The shard's entry is proven; clients may come.
     Serving,
-    /// A block was made.
-    Block(Box<SignedBlock>),
+    /// Keep this durably, in the order of the numbers, and say so by [`Engine::stored`].
+    Store {
+        /// Rises by one, from 1.
+        sequence: u64,
+        /// What.
+        keep: Keep,
+    },
+    /// The state is that of the newest block that was kept, at this height.
+    Recovered(u64),
+    /// Open an entry of the inbox, apart from the engine, for [`Engine::opened`].
+    Open {
+        /// Its number.
+        number: u64,
+        /// It.
+        entry: InboxEntry,
+    },
     /// An operation got further.
     Status {
         /// Hash of the operation.
@@ -164,6 +203,40 @@ pub enum Action {
     Refused(Error),
     /// The engine ends for good.
     Stop(Stop),
+}
+
+/// Something for the host to keep.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Keep {
+    /// What is executed next, in place of the one before.
+    Mark(Vec<u8>),
+    /// The next block.
+    Block {
+        /// Height.
+        number: u64,
+        /// Hash of its header.
+        hash: H256,
+        /// SCALE `SignedBlock`.
+        bytes: Vec<u8>,
+    },
+    /// The next piece of a snapshot.
+    SnapshotPiece {
+        /// Which.
+        snapshot: [u8; 16],
+        /// Counts from 0.
+        index: u32,
+        /// The piece.
+        bytes: Vec<u8>,
+    },
+    /// A snapshot has all its pieces and replaces all others.
+    Snapshot {
+        /// Which.
+        snapshot: [u8; 16],
+        /// What it consists of.
+        manifest: Vec<u8>,
+        /// The block on which it rests.
+        first: u64,
+    },
 }
 
 /// Why an engine ends.
@@ -197,6 +270,12 @@ pub enum Stop {
     /// The shard's entry is no longer the one that this incarnation bore.
     #[error("layer one changed or removed the entry of the served shard")]
     ShardEntryChanged,
+    /// What the host kept is not what an enclave of this shard gave it.
+    #[error("what the host kept: {0}")]
+    Kept(#[from] RecoveryError),
+    /// What the host kept is not the newest state, or layer one has anchored what this enclave did not make.
+    #[error(transparent)]
+    NotNewest(NotNewest),
     /// A block could not be executed.
     #[error("a block could not be executed: {0}")]
     Block(#[from] cloister_stf::BlockError),
@@ -216,6 +295,8 @@ pub(crate) struct View {
     pub hash: H256,
     pub time: Moment,
     pub inbox_length: u64,
+    /// Planck that the enclave's account can spend.
+    pub account_free: Balance,
 }
 
 pub(crate) struct Question {
@@ -227,10 +308,21 @@ pub(crate) struct Question {
 }
 
 impl Engine {
-    /// Sets the shard up at its genesis. The first actions say where the light client stands.
+    /// Sets the shard up at its genesis. The first actions say where the light client stands; what the host kept comes
+    /// by [`Self::kept`] and [`Self::kept_all`].
     pub fn new(setup: Setup) -> Result<Self, SetupError> {
-        let Setup { config, kind, fingerprint, identity, shielding, state_secret, url, requested_shard, chain_version } =
-            setup;
+        let Setup {
+            config,
+            kind,
+            fingerprint,
+            identity,
+            shielding,
+            state_secret,
+            program,
+            url,
+            requested_shard,
+            chain_version,
+        } = setup;
         if kind == TeeKind::Simulated && !config.simulation_allowed {
             return Err(SetupError::SimulationForbidden);
         }
@@ -238,7 +330,7 @@ impl Engine {
             return Err(SetupError::SlotTime);
         }
         let light_client = LightClient::new(&config)?;
-        let state = ShardState::genesis(cloister_stf::genesis_storage()?, &state_secret.commitment_key());
+        let genesis_state = ShardState::genesis(cloister_stf::genesis_storage()?, &state_secret.commitment_key());
         let birth = ShardBirth {
             config: ShardConfig {
                 enclave_fingerprint: fingerprint,
@@ -249,7 +341,7 @@ impl Engine {
             upgrade_delay: config.min_upgrade_delay,
             escrow_cap: None,
             shielding_keys: shielding.public().clone(),
-            genesis_commitment: state.commitment(),
+            genesis_commitment: genesis_state.commitment(),
             founder: identity.account.account(),
         };
         let stated = Stated {
@@ -271,18 +363,28 @@ impl Engine {
             birth,
             identity,
             shielding,
+            state: ShardState::genesis([], &state_secret.commitment_key()),
+            recovery: Some(Box::new(Recovery::begin(genesis_state))),
             state_secret,
+            program,
+            budget: u64::from(config.slot_ms).saturating_mul(PICOSECONDS_PER_MS / 100).saturating_mul(EXECUTION_SHARE),
             light_client,
-            state,
             head: None,
             view: None,
-            inbox: VecDeque::new(),
+            inbox: Inbox::default(),
             consumed: 0,
             pool: Pool::default(),
+            carried: VecDeque::new(),
+            work: Work::default(),
+            suspects: Suspects::default(),
             outcomes: Outcomes::default(),
+            unanchored: Unanchored::default(),
+            snapshots: Snapshots::default(),
+            stores: 0,
             serving: false,
             time_hint: 0,
             parent_time: None,
+            parent_layer_one: 0,
             actions: Vec::new(),
             requested_shard,
             question: None,
@@ -314,9 +416,85 @@ impl Engine {
         SignatureScope { mrenclave: self.birth.config.enclave_fingerprint, shard: self.shard }
     }
 
+    /// Which calls count.
+    pub fn rules(&self) -> Rules {
+        // Nobody is root: a shard's money is what was shielded.
+        Rules { program: self.program, max_weight: self.budget, ..Rules::default() }
+    }
+
+    /// For opening entries of the inbox.
+    pub fn opener(&self) -> Opener {
+        Opener {
+            shielding: self.shielding.clone(),
+            context: Context { genesis: self.genesis, shard: self.shard, purpose: Purpose::Request },
+            scope: self.scope(),
+            rules: self.rules(),
+        }
+    }
+
     /// Takes what there is to do, in order.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
+    }
+
+    /// Something that the host kept, in the order in which it keeps it.
+    pub fn kept(&mut self, kept: Kept) {
+        if self.stopped {
+            return;
+        }
+        let Some(recovery) = &mut self.recovery else { return self.stop(RecoveryError::AfterEnd.into()) };
+        let scope = Scope { secret: &self.state_secret, genesis: &self.genesis, shard: &self.shard };
+        let taken = match kept {
+            Kept::Mark(sealed) => self.suspects.open(&scope, &sealed),
+            Kept::Manifest(sealed) => recovery.manifest(&scope, &self.state_secret.commitment_key(), &sealed),
+            Kept::Piece(sealed) => recovery.piece(&scope, &sealed),
+            Kept::Block(bytes) => recovery.block(&scope, &bytes),
+        };
+        if let Err(error) = taken {
+            self.stop(error.into());
+        }
+    }
+
+    /// The host kept no more.
+    pub fn kept_all(&mut self) {
+        if self.stopped {
+            return;
+        }
+        let Some(recovery) = self.recovery.take() else { return self.stop(RecoveryError::AfterEnd.into()) };
+        match recovery.finish() {
+            Ok(recovered) => self.go_on_from(recovered),
+            Err(error) => self.stop(error.into()),
+        }
+    }
+
+    fn go_on_from(&mut self, recovered: Recovered) {
+        let Recovered { state, head, outcomes, blocks, base, journal_bytes } = recovered;
+        self.consumed = cloister_stf::inbox_status(&state).consumed;
+        self.inbox = Inbox::starting_at(self.consumed);
+        self.state = state;
+        self.outcomes = outcomes;
+        self.unanchored = Unanchored::recovered(blocks);
+        self.snapshots = Snapshots::recovered(base, journal_bytes);
+        if let Some(head) = head {
+            self.parent_time = Some(head.timestamp);
+            self.parent_layer_one = head.layer_one.0;
+            self.head = Some(head.head);
+            self.unanchored.recovered_on(head.layer_one);
+        }
+        self.suspects.judge(self.height());
+        self.actions.push(Action::Recovered(self.height()));
+        // What is known of layer one was read without knowing what to ask for.
+        self.view = None;
+        self.ask_next();
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.recovery.is_none()
+    }
+
+    /// An entry of the inbox was opened.
+    pub fn opened(&mut self, number: u64, opened: Opened) {
+        self.inbox.opened(number, opened);
     }
 
     /// The host says which runtime layer one has.
@@ -394,18 +572,8 @@ impl Engine {
         }
         if self.serving {
             self.produce();
+            self.take_snapshot();
         }
-    }
-
-    pub(crate) fn envelope(&self, purpose: Purpose) -> Context {
-        Context { genesis: self.genesis, shard: self.shard, purpose }
-    }
-
-    pub(crate) fn confirm(&mut self, hash: H256, number: BlockNumber) {
-        // No call of the inbox is executed yet, so the root over the executed ones is that of nothing.
-        let nothing = H256::zero();
-        self.extrinsics.add(Call::confirm_processed_parentchain_block(&self.shard, &hash, number, &nothing));
-        self.send_extrinsics();
     }
 
     pub(crate) fn stop(&mut self, stop: Stop) {
@@ -421,3 +589,4 @@ impl Engine {
 
 /// After how long an unanswered question is asked again.
 const QUESTION_TIMEOUT_MS: Moment = 30_000;
+const PICOSECONDS_PER_MS: u64 = 1_000_000_000;

@@ -83,16 +83,17 @@ impl Extrinsics {
     }
 
     pub fn add(&mut self, call: Call) {
-        if self.waiting.len() >= MAX_WAITING {
-            // Only confirmations get that many, and a newer one says everything that an older one says.
-            self.waiting.pop_front();
-        }
         self.waiting.push_back(call);
     }
 
     /// Goes out when it is a registration's turn, unless a newer one comes before that.
     pub fn register(&mut self, registration: Registration) {
         self.registration = Some(registration);
+    }
+
+    /// Whether no call waits or is in flight.
+    pub fn is_idle(&self) -> bool {
+        self.calling.is_none() && self.waiting.is_empty()
     }
 
     /// Whether `call` waits or is in flight.
@@ -181,8 +182,6 @@ const CALL_ERA_BLOCKS: BlockNumber = 64;
 const TURN_BLOCKS: BlockNumber = 32;
 /// After how many layer-one blocks what did not land is passed to the host again.
 pub(crate) const RESEND_BLOCKS: BlockNumber = 10;
-/// Most calls that wait.
-const MAX_WAITING: usize = 256;
 
 #[cfg(test)]
 mod tests {

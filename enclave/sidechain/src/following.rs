@@ -1,7 +1,7 @@
 //! Following layer one: what is asked for at every finalized block, and what the answers change.
 
 use cloister_chain_primitives::{
-    AccountId, BlockNumber, EnclaveRecord, InboxEntry, Moment, ShardEntry, calls::Call, storage,
+    AccountId, Anchored, BlockNumber, EnclaveRecord, InboxEntry, Moment, ShardEntry, calls::Call, storage,
 };
 use cloister_light_client::{Error, ProvenValues, check_layout};
 
@@ -17,7 +17,7 @@ impl Engine {
             return;
         }
         let Some(at) = self.light_client.finalized_header() else { return };
-        let known = self.consumed.saturating_add(u64::try_from(self.inbox.len()).unwrap_or(u64::MAX));
+        let known = self.inbox.next();
         let room = MAX_INBOX_HELD.saturating_sub(self.inbox.len());
         let (current, length) = match &self.view {
             Some(view) => (view.hash == at.hash(), view.inbox_length),
@@ -31,9 +31,11 @@ impl Engine {
         let mut keys = vec![
             storage::enclave_bridge_version(),
             storage::teerex_version(),
+            storage::sidechain_version(),
             storage::enclave(&self.account()),
             storage::shard(&self.shard),
             storage::inbox_length(&self.shard),
+            storage::anchor(&self.shard),
             storage::timestamp(),
             storage::account(&self.account()),
         ];
@@ -53,6 +55,7 @@ impl Engine {
         check_layout(values)?;
         let entry: Option<ShardEntry> = values.decode(&storage::shard(&self.shard))?;
         let inbox_length: u64 = values.decode(&storage::inbox_length(&self.shard))?.unwrap_or(0);
+        let anchored: Option<Anchored> = values.decode(&storage::anchor(&self.shard))?;
         let time: Moment = values.decode(&storage::timestamp())?.unwrap_or(0);
         let record: Option<EnclaveRecord> = values.decode(&storage::enclave(&self.account()))?;
         let account: Option<storage::AccountInfo> = values.decode(&storage::account(&self.account()))?;
@@ -84,7 +87,13 @@ impl Engine {
             self.stop(Stop::Internal("the shard's entry does not hash to its id"));
             return Ok(());
         }
-        if own && !self.serving && self.registration.is_proven() {
+        // Nobody but the registered incarnation can move the anchor, so what is anchored when its registration is proven is
+        // what its state must contain.
+        let may_serve = own && self.is_whole() && self.registration.is_proven();
+        if may_serve && !self.observe_anchor(anchored) {
+            return Ok(());
+        }
+        if may_serve && !self.serving {
             self.serving = true;
             self.actions.push(Action::Serving);
         }
@@ -94,9 +103,11 @@ impl Engine {
                 self.stop(Stop::StorageLayoutUnknown);
                 return Ok(());
             };
-            self.inbox.push_back(entry);
+            let number = self.inbox.expect();
+            self.actions.push(Action::Open { number, entry });
         }
-        self.view = Some(View { number: asked.at.number(), hash: asked.at.hash(), time, inbox_length });
+        let account_free = account.as_ref().map_or(0, |account| account.free.saturating_sub(account.frozen));
+        self.view = Some(View { number: asked.at.number(), hash: asked.at.hash(), time, inbox_length, account_free });
         self.extrinsics.observe(asked.at.number(), asked.at.hash(), account.map(|account| account.nonce));
         if self.registration.is_proven() && !born {
             self.bear(asked.at.number());
@@ -104,6 +115,7 @@ impl Engine {
         if let Some(report_data) = self.registration.due(asked.at.head(), time, self.time_hint) {
             self.actions.push(Action::Attest(Box::new(report_data)));
         }
+        self.anchor();
         self.send_extrinsics();
         Ok(())
     }

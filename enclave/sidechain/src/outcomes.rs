@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use cloister_chain_primitives::{AccountId, H256};
 use cloister_wire::Outcome;
 
+use crate::recovery::CallOutcome;
+
 /// Outcomes of the last [`KEPT_BLOCKS`] blocks. They are no state: a call that failed leaves its nonce and nothing else.
 #[derive(Default)]
 pub(crate) struct Outcomes {
@@ -13,7 +15,7 @@ pub(crate) struct Outcomes {
 }
 
 impl Outcomes {
-    pub fn add(&mut self, block_number: u64, outcomes: Vec<(AccountId, H256, Result<(), String>)>) {
+    pub fn add(&mut self, block_number: u64, outcomes: Vec<CallOutcome>) {
         let mut keys = Vec::with_capacity(outcomes.len());
         for (account, operation, result) in outcomes {
             keys.push((account.clone(), operation));

@@ -1,6 +1,6 @@
 //! What clients ask of the engine.
 
-use cloister_chain_primitives::{BlockNumber, H256, Moment, ShardId};
+use cloister_chain_primitives::{Balance, BlockNumber, H256, Moment, ShardId};
 use cloister_pool::{Admission, Admitted, Refused};
 use cloister_stf::VerifiedCall;
 use cloister_wire::{
@@ -11,6 +11,7 @@ use codec::Encode;
 
 use crate::{
     engine::{Action, Engine},
+    poison::Item,
     production::Pause,
 };
 
@@ -27,6 +28,9 @@ pub enum CallRefused {
     /// The sender has nothing on the shard.
     #[error("the sender does not exist on the shard")]
     UnknownSender,
+    /// It ended an enclave twice, the second time alone.
+    #[error("the call was set aside: it ended the enclave that executed it")]
+    SetAside,
     /// The pool refused it.
     #[error(transparent)]
     Pool(#[from] Refused),
@@ -81,6 +85,9 @@ impl Engine {
             return Err(CallRefused::NotServing);
         }
         self.slot_time()?;
+        if self.suspects.is_set_aside(&Item::Call(call.hash())) {
+            return Err(CallRefused::SetAside);
+        }
         if !cloister_stf::account_exists(&self.state, call.sender()) {
             return Err(CallRefused::UnknownSender);
         }
@@ -136,6 +143,11 @@ impl Engine {
             layer_one_read: self.view.as_ref().map_or(0, |view| view.number),
             layer_one_time: self.view.as_ref().map_or(0, |view| view.time),
             inbox_consumed: self.consumed,
+            anchored: self.unanchored.anchored(),
+            journal_bytes: self.snapshots.journal_bytes,
+            snapshot: self.snapshots.base,
+            account_free: self.view.as_ref().map_or(0, |view| view.account_free),
+            paused: self.slot_time().err().filter(|_| self.is_serving()),
         }
     }
 
@@ -189,6 +201,16 @@ pub struct Figures {
     pub layer_one_time: Moment,
     /// Inbox entries consumed.
     pub inbox_consumed: u64,
+    /// Height of the newest block that layer one is proven to have anchored.
+    pub anchored: u64,
+    /// Bytes of the blocks after the newest snapshot.
+    pub journal_bytes: u64,
+    /// The block on which it rests; 0 without one.
+    pub snapshot: u64,
+    /// Planck that the enclave's account on layer one can spend.
+    pub account_free: Balance,
+    /// Why a serving shard makes no blocks for now.
+    pub paused: Option<Pause>,
 }
 
 /// How far ahead the last block of a bound query may be: five minutes of slots.

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cloister_enclave::main("cloister-enclave-simulated", &cloister_tee::sim::Simulated)
+    cloister_enclave::main("cloister-enclave-simulated", &cloister_tee::sim::Simulated, &cloister_enclave::Payments)
 }

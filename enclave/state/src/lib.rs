@@ -29,5 +29,5 @@ pub use commitment::LtHash;
 pub use diff::StateDiff;
 pub use sealing::{Purpose, Scope, SealError};
 pub use secret::{CommitmentKey, EntropyError, StateSecret};
-pub use shard_state::ShardState;
+pub use shard_state::{PreparedDiff, ShardState};
 pub use snapshot::{Manifest, Point, Restoring, SnapshotError, SnapshotWriter};

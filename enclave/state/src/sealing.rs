@@ -29,10 +29,12 @@ pub enum Purpose {
     },
     /// What a snapshot consists of.
     SnapshotManifest,
+    /// What is executed next, stored before it is.
+    Mark,
 }
 
 /// Why a message was not sealed or opened.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
     /// There is no randomness for the message's key.
@@ -108,7 +110,7 @@ impl Scope<'_> {
         match purpose {
             Purpose::Block { number } => message(&[&number.to_le_bytes()]),
             Purpose::SnapshotChunk { snapshot, index } => message(&[&snapshot, &index.to_le_bytes()]),
-            Purpose::SnapshotManifest => message(&[]),
+            Purpose::SnapshotManifest | Purpose::Mark => message(&[]),
         }
     }
 }
@@ -119,6 +121,7 @@ impl Purpose {
             Self::Block { .. } => "state-diff",
             Self::SnapshotChunk { .. } => "snapshot-chunk",
             Self::SnapshotManifest => "snapshot",
+            Self::Mark => "mark",
         }
     }
 }
@@ -149,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_was_sealed_can_be_opened() {
-        for purpose in [BLOCK, CHUNK, Purpose::SnapshotManifest] {
+        for purpose in [BLOCK, CHUNK, Purpose::SnapshotManifest, Purpose::Mark] {
             assert_eq!(**scope(&secret()).open(purpose, &sealed(purpose)).unwrap(), *b"plain");
         }
         let nothing = scope(&secret()).seal(BLOCK, b"").unwrap();
@@ -206,6 +209,7 @@ mod tests {
             (scope(&secret), chunk(6, 1)),
             (scope(&secret), BLOCK),
             (scope(&secret), Purpose::SnapshotManifest),
+            (scope(&secret), Purpose::Mark),
         ] {
             let result = scope.open(purpose, &bytes);
             assert!(matches!(result, Err(SealError::NotAuthentic)), "{purpose:?}: {result:?}");

@@ -21,9 +21,15 @@ pub struct StateSecret([u8; 32]);
 pub struct CommitmentKey(pub(crate) [u8; 32]);
 
 /// The operating system gave no randomness.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("no randomness from the operating system: {0}")]
-pub struct EntropyError(#[from] rand::Error);
+pub struct EntropyError(String);
+
+impl From<rand::Error> for EntropyError {
+    fn from(error: rand::Error) -> Self {
+        Self(error.to_string())
+    }
+}
 
 impl StateSecret {
     /// Draws a secret from the operating system's randomness.

@@ -75,6 +75,28 @@ impl ShardState {
         self.apply_changes(diff.changes());
     }
 
+    /// The changes of a block with the commitment to the state after them. The state stays as it is.
+    pub fn prepare(&self, diff: StateDiff) -> PreparedDiff {
+        let commitment = self.commitment_of(diff.changes());
+        PreparedDiff { before: self.commitment(), after: commitment.digest(), diff, commitment }
+    }
+
+    /// Makes changes that were prepared on this very state; whether they were.
+    #[must_use]
+    pub fn commit(&mut self, prepared: PreparedDiff) -> bool {
+        let fits = self.commitment() == prepared.before;
+        if fits {
+            for (key, value) in prepared.diff.changes() {
+                match value {
+                    Some(value) => self.set(key, value),
+                    None => drop(self.unset(key)),
+                }
+            }
+            self.commitment = prepared.commitment;
+        }
+        fits
+    }
+
     /// Makes changes.
     pub(crate) fn apply_changes<'a>(&mut self, changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>) {
         for (key, value) in changes {
@@ -87,16 +109,24 @@ impl ShardState {
 
     /// The commitment after changes that are not made.
     pub(crate) fn commitment_after<'a>(&self, changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> H256 {
+        self.commitment_of(changes).digest()
+    }
+
+    fn commitment_of<'a>(&self, changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> LtHash {
         let mut commitment = self.commitment.clone();
         for (key, value) in changes {
-            if let Some(old) = self.get(key) {
+            let old = self.get(key);
+            if old == value {
+                continue;
+            }
+            if let Some(old) = old {
                 commitment.remove(key, old);
             }
             if let Some(value) = value {
                 commitment.insert(key, value);
             }
         }
-        commitment.digest()
+        commitment
     }
 
     /// The entries from `start` on, in the order of their keys.
@@ -112,12 +142,26 @@ impl ShardState {
 
     /// Gives a key a value.
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
+        if let Some(old) = self.values.get(key) {
+            if old.as_ref() == value {
+                return;
+            }
+            self.commitment.remove(key, old);
+        }
+        self.commitment.insert(key, value);
+        self.set(key, value);
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        if let Some(old) = self.unset(key) {
+            self.commitment.remove(key, &old);
+        }
+    }
+
+    /// Gives a key a value without a look at the commitment.
+    fn set(&mut self, key: &[u8], value: &[u8]) {
         match self.values.get_mut(key) {
             Some(slot) => {
-                if slot.as_ref() == value {
-                    return;
-                }
-                self.commitment.remove(key, slot);
                 self.bytes = self.bytes.saturating_sub(slot.len()).saturating_add(value.len());
                 if slot.len() == value.len() {
                     slot.copy_from_slice(value);
@@ -132,15 +176,39 @@ impl ShardState {
                 self.bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
             }
         }
-        self.commitment.insert(key, value);
     }
 
-    fn delete(&mut self, key: &[u8]) {
-        if let Some(old) = self.values.remove(key) {
-            self.order.remove(key);
-            self.commitment.remove(key, &old);
-            self.bytes = self.bytes.saturating_sub(key.len()).saturating_sub(old.len());
-        }
+    /// Takes a key away, likewise.
+    fn unset(&mut self, key: &[u8]) -> Option<Box<[u8]>> {
+        let old = self.values.remove(key)?;
+        self.order.remove(key);
+        self.bytes = self.bytes.saturating_sub(key.len()).saturating_sub(old.len());
+        Some(old)
+    }
+}
+
+/// What [`ShardState::prepare`] made.
+pub struct PreparedDiff {
+    before: H256,
+    after: H256,
+    diff: StateDiff,
+    commitment: LtHash,
+}
+
+impl PreparedDiff {
+    /// Commitment to the state before.
+    pub fn commitment_before(&self) -> H256 {
+        self.before
+    }
+
+    /// Commitment to the state after.
+    pub fn commitment_after(&self) -> H256 {
+        self.after
+    }
+
+    /// The changes.
+    pub fn diff(&self) -> &StateDiff {
+        &self.diff
     }
 }
 

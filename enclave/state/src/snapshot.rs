@@ -35,7 +35,7 @@ pub struct Manifest {
 }
 
 /// Why nothing can be restored from a snapshot.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
     /// The manifest is not authentic or does not decode.
@@ -121,6 +121,16 @@ impl SnapshotWriter {
     /// Seals what makes the snapshot complete, once there are no more pieces.
     pub fn manifest(&self, scope: &Scope<'_>) -> Option<Result<Vec<u8>, SealError>> {
         self.next.is_none().then(|| scope.seal(Purpose::SnapshotManifest, &self.manifest.encode()))
+    }
+
+    /// The snapshot's own random name.
+    pub fn name(&self) -> [u8; 16] {
+        self.manifest.snapshot
+    }
+
+    /// How many pieces were taken.
+    pub fn chunks(&self) -> u32 {
+        self.manifest.chunks
     }
 
     /// The block after which the first piece was taken.

@@ -1,20 +1,45 @@
 //! Which calls may be tried at all.
 
+use core::fmt;
+
 use cloister_chain_primitives::{AccountId, H256, Nonce};
 use cloister_wire::{SignatureScope, TrustedCall, TrustedCallSigned};
 
 use crate::{
+    Payments, Program,
     ledger::Nonces,
     runtime::{Runtime, System},
 };
 
 /// What the measured configuration says about calls.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone)]
 pub struct Rules {
     /// Whether evidence of a simulated TEE counts, which is when balances may be set out of nothing.
     pub simulation_allowed: bool,
     /// Who may set them.
     pub root: Option<AccountId>,
+    /// What calls do.
+    pub program: &'static dyn Program,
+    /// The largest declared weight of a call, in picoseconds.
+    pub max_weight: u64,
+}
+
+impl Default for Rules {
+    /// Payments of whatever weight, without simulation.
+    fn default() -> Self {
+        Self { simulation_allowed: false, root: None, program: &Payments, max_weight: u64::MAX }
+    }
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { simulation_allowed, root, max_weight, program: _ } = self;
+        f.debug_struct("Rules")
+            .field("simulation_allowed", simulation_allowed)
+            .field("root", root)
+            .field("max_weight", max_weight)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A call whose signature and kind were checked. Only [`verify`] makes one.
@@ -23,6 +48,7 @@ pub struct VerifiedCall {
     hash: H256,
     call: TrustedCall,
     nonce: Nonce,
+    weight: u64,
 }
 
 impl VerifiedCall {
@@ -45,6 +71,11 @@ impl VerifiedCall {
     pub fn nonce(&self) -> Nonce {
         self.nonce
     }
+
+    /// Its declared weight in picoseconds.
+    pub fn weight(&self) -> u64 {
+        self.weight
+    }
 }
 
 /// Why a call is not included in a block. It leaves no trace in the state.
@@ -66,6 +97,14 @@ pub enum Refused {
     /// The way out of a shard is not open.
     #[error("unshielding comes with \"Money and calls both ways\" and is not available yet")]
     UnshieldUnavailable,
+    /// No slot has room for the call.
+    #[error("call weighs {weight} ps, more than the {limit} ps that a slot has")]
+    TooHeavy {
+        /// That the program declares for the call.
+        weight: u64,
+        /// The largest that is allowed.
+        limit: u64,
+    },
     /// Not the next call of its sender.
     #[error("nonce is {got}, expected {expected}")]
     Nonce {
@@ -105,7 +144,11 @@ pub fn verify(
         TrustedCall::BalanceUnshield(..) => return Err(Refused::UnshieldUnavailable),
         TrustedCall::BalanceShield(..) | TrustedCall::TimestampSet(..) => return Err(Refused::EnclaveOnly),
     }
-    Ok(VerifiedCall { hash, call: signed.call, nonce: signed.nonce })
+    let weight = rules.program.weight(&signed.call);
+    if weight > rules.max_weight {
+        return Err(Refused::TooHeavy { weight, limit: rules.max_weight });
+    }
+    Ok(VerifiedCall { hash, call: signed.call, nonce: signed.nonce, weight })
 }
 
 /// Checks a call against the state and takes its nonce. Inside externalities.

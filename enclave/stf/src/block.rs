@@ -9,10 +9,11 @@ use frame_support::traits::{OnFinalize, OnInitialize, UnfilteredDispatchable};
 use sp_state_machine::OverlayedChanges;
 
 use crate::{
-    Refused, VerifiedCall,
+    Program, Refused, VerifiedCall,
     admission::admit,
     dispatch,
     ledger::{Inbox, LayerOne, Pallet as Ledger},
+    meter::Meter,
     read,
     runtime::{AllPalletsWithSystem, Runtime, RuntimeOrigin, System, Timestamp},
     scratch,
@@ -38,6 +39,17 @@ pub enum CallOutcome {
     Done,
     /// It changed nothing but the nonce, for this reason.
     Failed(String),
+}
+
+/// What became of an inbox entry that holds a call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum InvokeOutcome {
+    /// It does not decrypt to a call that its sender signed.
+    Unreadable,
+    /// The call may not be tried. It changed nothing.
+    Refused(Refused),
+    /// The call stands in the block.
+    Executed(CallOutcome),
 }
 
 /// What became of a shielding.
@@ -98,13 +110,18 @@ pub struct BlockExecution<'a> {
     state: &'a ShardState,
     overlay: OverlayedChanges<Hashing>,
     number: u64,
+    program: &'static dyn Program,
 }
 
 impl<'a> BlockExecution<'a> {
     /// Opens a block: number, time and layer-one head are set, pallets initialize.
-    pub fn begin(state: &'a ShardState, context: BlockContext) -> Result<Self, BlockError> {
+    pub fn begin(
+        state: &'a ShardState,
+        context: BlockContext,
+        program: &'static dyn Program,
+    ) -> Result<Self, BlockError> {
         let BlockContext { number, timestamp, layer_one_number, layer_one_head } = context;
-        let mut block = Self { state, overlay: OverlayedChanges::default(), number };
+        let mut block = Self { state, overlay: OverlayedChanges::default(), number, program };
         block
             .transact(|| {
                 let expected = System::block_number().saturating_add(1);
@@ -148,15 +165,36 @@ impl<'a> BlockExecution<'a> {
         Ok(outcome)
     }
 
-    /// Consumes inbox entry `number`, a call, without executing it.
-    pub fn count_invoke(&mut self, number: u64) -> Result<(), BlockError> {
+    /// Consumes inbox entry `number` and tries the call in it, `None` where there is none to try.
+    ///
+    /// An entry comes from layer one and cannot be left out: a refused call leaves nothing but the consumed entry, and
+    /// one that is executed has used its nonce, whatever fails.
+    pub fn invoke(&mut self, number: u64, call: Option<&VerifiedCall>) -> Result<InvokeOutcome, BlockError> {
+        let program = self.program;
+        self.invoke_and(number, call, |call| program.execute(call.call()))
+    }
+
+    /// Consumes inbox entry `number` and the nonce of the call in it, which fails for this reason without being tried.
+    pub fn fail_invoke(&mut self, number: u64, call: &VerifiedCall, reason: &str) -> Result<InvokeOutcome, BlockError> {
+        self.invoke_and(number, Some(call), |_| Err(reason.into()))
+    }
+
+    /// Consumes inbox entry `number`, a call, without looking at it.
+    pub fn set_aside_invoke(&mut self, number: u64) -> Result<(), BlockError> {
         self.expect_inbox(number)?;
         self.infallible(Ledger::<Runtime>::consume_invoke)
     }
 
     /// Tries a call. A refused one is not part of the block.
     pub fn call(&mut self, call: &VerifiedCall) -> Result<CallOutcome, Refused> {
-        self.admit_and(call, || dispatch::call(call.call()))
+        let program = self.program;
+        self.admit_and(call, || program.execute(call.call()))
+    }
+
+    /// Includes a call as failed for this reason without trying it. It uses its nonce, so that the sender's later calls
+    /// can go on.
+    pub fn set_aside(&mut self, call: &VerifiedCall, reason: &str) -> Result<CallOutcome, Refused> {
+        self.admit_and(call, || Err(reason.into()))
     }
 
     /// Closes the block. Keys that have their old value again are not in the diff.
@@ -179,16 +217,31 @@ impl<'a> BlockExecution<'a> {
             .collect())
     }
 
+    fn invoke_and(
+        &mut self,
+        number: u64,
+        call: Option<&VerifiedCall>,
+        execute: impl FnOnce(&VerifiedCall) -> Result<(), String>,
+    ) -> Result<InvokeOutcome, BlockError> {
+        self.set_aside_invoke(number)?;
+        let Some(call) = call else { return Ok(InvokeOutcome::Unreadable) };
+        Ok(match self.admit_and(call, || execute(call)) {
+            Ok(outcome) => InvokeOutcome::Executed(outcome),
+            Err(refused) => InvokeOutcome::Refused(refused),
+        })
+    }
+
     fn admit_and(
         &mut self,
         call: &VerifiedCall,
         execute: impl FnOnce() -> Result<(), String>,
     ) -> Result<CallOutcome, Refused> {
         self.transact(|| admit(call)).unwrap_or(Err(Refused::Panicked))?;
-        Ok(match self.transact(execute) {
+        let mut meter = Meter::default();
+        Ok(match self.transact_on(|overlay, state| meter.run(overlay, state, execute)) {
             Ok(Ok(())) => CallOutcome::Done,
             Ok(Err(reason)) => CallOutcome::Failed(reason),
-            Err(Panicked) => CallOutcome::Failed("panicked".into()),
+            Err(Panicked) => CallOutcome::Failed(meter.stopped().map_or("panicked".into(), |stop| stop.to_string())),
         })
     }
 
@@ -208,15 +261,22 @@ impl<'a> BlockExecution<'a> {
         }
     }
 
+    fn transact<T, E>(&mut self, change: impl FnOnce() -> Result<T, E>) -> Result<Result<T, E>, Panicked> {
+        self.transact_on(|overlay, state| read::with(overlay, state, change))
+    }
+
     /// Runs `change` in a transaction of its own, which takes effect only if it returns `Ok`: the one boundary at which
     /// a panic of the runtime ends. Transactions that the runtime has left open are rolled back with it.
-    fn transact<T, E>(&mut self, change: impl FnOnce() -> Result<T, E>) -> Result<Result<T, E>, Panicked> {
+    fn transact_on<T, E>(
+        &mut self,
+        change: impl FnOnce(&mut OverlayedChanges<Hashing>, &ShardState) -> Result<T, E>,
+    ) -> Result<Result<T, E>, Panicked> {
         let depth = self.overlay.transaction_depth();
         self.overlay.start_transaction();
         let protected = self.overlay.enter_runtime().is_ok();
         let Self { state, overlay, .. } = self;
         // After a panic nothing of the overlay is used but what stood before this transaction.
-        let result = catch_unwind(AssertUnwindSafe(|| read::with(overlay, state, change)));
+        let result = catch_unwind(AssertUnwindSafe(|| change(overlay, state)));
         let intact = protected && self.overlay.exit_runtime().is_ok();
         if intact && matches!(result, Ok(Ok(_))) && self.overlay.commit_transaction().is_err() {
             return Err(Panicked);
@@ -239,7 +299,7 @@ impl fmt::Debug for BlockExecution<'_> {
     }
 }
 
-/// A panic was caught; its message went to the process's hook.
+/// A panic was caught; its message went to the process's hook, except of one that a meter made.
 #[derive(Debug)]
 struct Panicked;
 
@@ -252,7 +312,7 @@ mod tests {
     use sp_runtime::{DispatchError, TransactionOutcome};
 
     use super::*;
-    use crate::{Rules, genesis_storage, runtime::Balances, verify};
+    use crate::{Payments, Rules, genesis_storage, runtime::Balances, verify};
 
     const CONTEXT: BlockContext =
         BlockContext { number: 1, timestamp: 1, layer_one_number: 1, layer_one_head: H256::repeat_byte(1) };
@@ -262,7 +322,7 @@ mod tests {
     }
 
     fn begin(state: &ShardState) -> BlockExecution<'_> {
-        let mut block = BlockExecution::begin(state, CONTEXT).unwrap();
+        let mut block = BlockExecution::begin(state, CONTEXT, &Payments).unwrap();
         let outcome = block.shield(0, Some(Alice.to_account_id()), 1 << 60, &Bob.to_account_id());
         assert_eq!(outcome, Ok(ShieldOutcome::Credited));
         block

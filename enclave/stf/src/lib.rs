@@ -21,13 +21,17 @@ mod block;
 mod dispatch;
 mod genesis;
 pub mod ledger;
+mod meter;
+mod program;
 mod read;
 pub mod runtime;
 mod scratch;
 
 pub use admission::{Refused, Rules, VerifiedCall, verify};
-pub use block::{BlockContext, BlockError, BlockExecution, CallOutcome, ShieldOutcome};
+pub use block::{BlockContext, BlockError, BlockExecution, CallOutcome, InvokeOutcome, ShieldOutcome};
 pub use genesis::{Entry, GenesisError, genesis_storage, metadata};
+pub use meter::{MAX_BYTES, MAX_READS, MAX_WRITES};
+pub use program::{Payments, Program};
 pub use read::{
     account_count, account_exists, free_balance, get, inbox_status, layer_one_head, nonce, reserved_balance, set_aside,
     total_issuance,

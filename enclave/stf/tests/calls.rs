@@ -5,13 +5,13 @@ mod shard;
 use cloister_chain_primitives::{AccountId, Balance, EXISTENTIAL_DEPOSIT, H256, UNIT};
 use cloister_state::StateDiff;
 use cloister_stf::{
-    BlockContext, BlockError, BlockExecution, CallOutcome, Refused, Rules, VerifiedCall, account_exists, fee_account,
-    free_balance, get, nonce, reserved_balance, total_issuance,
+    BlockContext, BlockError, BlockExecution, CallOutcome, Payments, Program, Refused, Rules, VerifiedCall,
+    account_exists, fee_account, free_balance, get, nonce, reserved_balance, total_issuance,
 };
 use cloister_wire::{ParentchainId, SignatureScope, TrustedCall, TrustedGetter};
 use codec::Encode;
 use frame_support::storage::storage_prefix;
-use shard::{SCOPE, Shard, account_key, nonce_key, sign, transfer, verified_by};
+use shard::{SCOPE, Shard, account_key, indirect, nonce_key, sign, transfer, verified_by};
 use sp_keyring::Sr25519Keyring::{self, Alice, Bob, Charlie};
 
 fn account(who: Sr25519Keyring) -> AccountId {
@@ -32,7 +32,7 @@ fn run(shard: &mut Shard, call: &VerifiedCall) -> Result<CallOutcome, Refused> {
 
 /// The call's failure is included, and the state differs from that after an empty block by the nonce alone.
 fn assert_leaves_only_the_nonce(shard: &mut Shard, call: &VerifiedCall, expected: Result<CallOutcome, Refused>) {
-    let mut calm = BlockExecution::begin(&shard.state, shard.context()).unwrap().finish().unwrap();
+    let mut calm = shard.try_block(|_| ()).1;
     let (outcome, diff) = shard.block(|block| block.call(call));
     assert_eq!(outcome, expected);
     let nonce = call.nonce() + 1;
@@ -118,7 +118,7 @@ fn nonces_survive_an_emptied_account() {
 #[test]
 fn a_sender_that_does_not_exist_leaves_no_trace() {
     let mut shard = Shard::with_alice();
-    let calm = BlockExecution::begin(&shard.state, shard.context()).unwrap().finish().unwrap();
+    let calm = shard.try_block(|_| ()).1;
     let call = transfer(Bob, 0, &account(Alice), UNIT);
     let (outcome, diff) = shard.block(|block| block.call(&call));
     assert_eq!(outcome, Err(Refused::NoAccount));
@@ -171,7 +171,7 @@ fn signatures_are_for_one_call_nonce_enclave_and_shard() {
 #[test]
 fn calls_that_are_not_the_clients_are_refused() {
     let alice = account(Alice);
-    let simulated = Rules { simulation_allowed: true, root: Some(alice.clone()) };
+    let simulated = Rules { simulation_allowed: true, root: Some(alice.clone()), ..Rules::default() };
     for (call, expected) in [
         (TrustedCall::BalanceShield(alice.clone(), alice.clone(), UNIT, ParentchainId::LayerOne), Refused::EnclaveOnly),
         (TrustedCall::TimestampSet(alice.clone(), 1, ParentchainId::LayerOne), Refused::EnclaveOnly),
@@ -181,18 +181,34 @@ fn calls_that_are_not_the_clients_are_refused() {
         assert_eq!(verified_by(&simulated, sign(Bob, 0, call)), Err(Refused::Signature));
     }
     let set = |who: Sr25519Keyring| sign(who, 0, TrustedCall::BalanceSetBalance(account(who), alice.clone(), UNIT, 0));
-    let real = Rules { simulation_allowed: false, root: Some(alice.clone()) };
+    let real = Rules { root: Some(alice.clone()), ..Rules::default() };
     assert_eq!(verified_by(&real, set(Alice)), Err(Refused::SimulationForbidden));
     assert_eq!(verified_by(&simulated, set(Bob)), Err(Refused::NotRoot));
-    let rootless = Rules { simulation_allowed: true, root: None };
+    let rootless = Rules { simulation_allowed: true, ..Rules::default() };
     assert_eq!(verified_by(&rootless, set(Alice)), Err(Refused::NotRoot));
     assert!(verified_by(&simulated, set(Alice)).is_ok());
 }
 
 #[test]
+fn a_call_heavier_than_a_slot_is_refused() {
+    let call = TrustedCall::BalanceTransfer(account(Alice), account(Bob), UNIT);
+    let weight = Payments.weight(&call);
+    let fits = Rules { max_weight: weight, ..Rules::default() };
+    assert_eq!(verified_by(&fits, sign(Alice, 0, call.clone())).unwrap().weight(), weight);
+    let narrow = Rules { max_weight: weight - 1, ..Rules::default() };
+    let refused = Refused::TooHeavy { weight, limit: weight - 1 };
+    for verify in [verified_by, indirect] {
+        assert_eq!(verify(&narrow, sign(Alice, 0, call.clone())), Err(refused.clone()));
+        assert_eq!(verify(&narrow, sign(Bob, 0, call.clone())), Err(Refused::Signature), "a stranger learns no more");
+    }
+    let text = format!("call weighs {weight} ps, more than the {} ps that a slot has", weight - 1);
+    assert_eq!(refused.to_string(), text);
+}
+
+#[test]
 fn root_sets_balances_of_a_simulated_shard() {
     let mut shard = Shard::new();
-    let rules = Rules { simulation_allowed: true, root: Some(account(Alice)) };
+    let rules = Rules { simulation_allowed: true, root: Some(account(Alice)), ..Rules::default() };
     let set = |nonce, free, reserved| {
         let call = TrustedCall::BalanceSetBalance(account(Alice), account(Bob), free, reserved);
         verified_by(&rules, sign(Alice, nonce, call)).unwrap()
@@ -246,7 +262,7 @@ fn a_block_follows_its_parent() {
     let mut shard = Shard::with_alice();
     shard.block(|_| ());
     let good = shard.context();
-    let begin = |context| BlockExecution::begin(&shard.state, context).map(drop);
+    let begin = |context| BlockExecution::begin(&shard.state, context, &Payments).map(drop);
     assert_eq!(begin(good), Ok(()));
     assert_eq!(begin(BlockContext { timestamp: 600, layer_one_number: 2, ..good }), Ok(()), "equal is enough");
     assert_eq!(begin(BlockContext { number: 2, ..good }), Err(BlockError::Number { expected: 3, got: 2 }));

@@ -4,8 +4,8 @@ mod shard;
 
 use cloister_chain_primitives::{Balance, EXISTENTIAL_DEPOSIT, H256, UNIT};
 use cloister_stf::{
-    BlockError, CallOutcome, Refused, ShieldOutcome, free_balance, genesis_storage, inbox_status, layer_one_head,
-    metadata, nonce, set_aside, total_issuance,
+    BlockError, CallOutcome, InvokeOutcome, Refused, ShieldOutcome, free_balance, genesis_storage, inbox_status,
+    layer_one_head, metadata, nonce, set_aside, total_issuance,
 };
 use cloister_wire::InboxStatus;
 use proptest::{collection::vec, prelude::*};
@@ -44,14 +44,14 @@ fn entries_are_consumed_once_and_in_order() {
     let mut shard = Shard::new();
     let alice = Alice.to_account_id();
     let consumed = shard.block(|block| {
-        assert_eq!(block.count_invoke(1), Err(BlockError::Inbox { expected: 0, got: 1 }));
-        assert_eq!(block.count_invoke(0), Ok(()));
+        assert_eq!(block.set_aside_invoke(1), Err(BlockError::Inbox { expected: 0, got: 1 }));
+        assert_eq!(block.set_aside_invoke(0), Ok(()));
         let again = block.shield(0, Some(alice.clone()), UNIT, &alice);
         assert_eq!(again, Err(BlockError::Inbox { expected: 1, got: 0 }));
         block.shield(1, Some(alice.clone()), UNIT, &alice)
     });
     assert_eq!(consumed.0, Ok(ShieldOutcome::Credited));
-    shard.block(|block| assert_eq!(block.count_invoke(1), Err(BlockError::Inbox { expected: 2, got: 1 })));
+    shard.block(|block| assert_eq!(block.set_aside_invoke(1), Err(BlockError::Inbox { expected: 2, got: 1 })));
     let expected = InboxStatus { consumed: 2, invokes: 1, shields_credited: 1, shields_set_aside: 0 };
     assert_eq!(inbox_status(&shard.state), expected);
     assert_eq!(free_balance(&shard.state, &alice), UNIT);
@@ -135,7 +135,8 @@ proptest! {
                     }
                     Step::Invoke => {
                         let number = shard.inbox;
-                        shard.block(|block| block.count_invoke(number)).0.unwrap();
+                        let outcome = shard.block(|block| block.invoke(number, None)).0;
+                        prop_assert_eq!(outcome, Ok(InvokeOutcome::Unreadable));
                         shard.inbox += 1;
                     }
                     Step::Transfer { from, to, amount } => pay(&mut shard, from, to, amount),

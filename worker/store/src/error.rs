@@ -105,6 +105,26 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the store is sound, and what was to be kept does not join what is.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Gap { .. }
+                | Self::BeforeSnapshot { .. }
+                | Self::MissingPiece { .. }
+                | Self::NoPieces(_)
+                | Self::Closed(_)
+                | Self::OutOfReach { .. }
+        )
+    }
+
+    /// Whether the file is there, and no store of this shard, or none that this code can read.
+    pub fn is_unusable(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Version { .. } | Self::OtherShard { .. })
+    }
+}
+
 /// Why blocks cannot be given.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -23,10 +23,11 @@ mod store;
 mod tables;
 mod write;
 
+pub use cloister_link::{Kept, SnapshotId, Write};
 pub use error::{RangeError, StoreError};
-pub use read::{Figures, Kept, Recovery};
+pub use read::{Figures, Recovery};
 pub use store::{FILE, FORMAT, Store};
-pub use write::{KEPT_BLOCKS, SnapshotId, Write};
+pub use write::KEPT_BLOCKS;
 
 /// What a [`Store`] can lie on.
 pub use redb::StorageBackend;

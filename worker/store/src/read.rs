@@ -8,23 +8,10 @@ use cloister_chain_primitives::H256;
 use redb::{ReadOnlyTable, ReadTransaction};
 
 use crate::{
-    RangeError, SnapshotId, StoreError,
+    Kept, RangeError, SnapshotId, StoreError,
     error::Failure,
     tables::{BLOCKS, MARK, NUMBERS, PIECES, SNAPSHOT, extent},
 };
-
-/// Something that was kept.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Kept {
-    /// The last mark.
-    Mark(Vec<u8>),
-    /// Of the current snapshot.
-    Manifest(Vec<u8>),
-    /// Of the current snapshot.
-    Piece(Vec<u8>),
-    /// A block.
-    Block(Vec<u8>),
-}
 
 /// What there is.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -46,7 +33,8 @@ impl Figures {
 }
 
 /// All that a recovery needs, as it was when it was asked for: the mark, manifest and pieces of the current snapshot,
-/// the blocks after the one on which it rests, or all, ascending. Reads one at a time. Ends after an error.
+/// all blocks, ascending; also those on which the snapshot rests, because the one that others know to be the newest may
+/// be among them. Reads one at a time. Ends after an error.
 ///
 /// What is written meanwhile cannot take the place of what is removed meanwhile, as long as this lives.
 pub struct Recovery {
@@ -64,18 +52,12 @@ impl Recovery {
     pub(crate) fn read(transaction: &ReadTransaction, path: Arc<Path>) -> Result<Self, Failure> {
         let mark = transaction.open_table(MARK)?.get(())?.map(|mark| mark.value().to_vec());
         let current = transaction.open_table(SNAPSHOT)?.get(())?.map(|snapshot| {
-            let (id, pieces, first, manifest) = snapshot.value();
-            (*id, pieces, first, manifest.to_vec())
+            let (id, pieces, _, manifest) = snapshot.value();
+            (*id, pieces, Some(manifest.to_vec()))
         });
-        let (snapshot, count, first, manifest) = match current {
-            Some((id, pieces, first, manifest)) => (id, pieces, Some(first), Some(manifest)),
-            None => (SnapshotId::default(), 0, None, None),
-        };
+        let (snapshot, count, manifest) = current.unwrap_or_default();
         let blocks = transaction.open_table(BLOCKS)?;
-        let numbers = match extent(&blocks)? {
-            Some((oldest, newest)) => first.map_or(oldest, |first| first.saturating_add(1))..=newest,
-            None => NONE,
-        };
+        let numbers = extent(&blocks)?.map_or(NONE, |(oldest, newest)| oldest..=newest);
         let pieces = transaction.open_table(PIECES)?;
         Ok(Self { path, mark, manifest, snapshot, indices: 0..count, numbers, pieces, blocks })
     }

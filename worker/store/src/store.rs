@@ -111,6 +111,9 @@ impl Store {
     }
 
     /// Keeps all of them, in this order, or none. They are durable when this returns.
+    ///
+    /// On disk a piece of a snapshot takes the power of two, of bytes, that holds it and about 40 more. What a snapshot
+    /// makes superfluous goes with this and later commits, but never the newest [`KEPT_BLOCKS`](crate::KEPT_BLOCKS).
     pub fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
         if writes.is_empty() {
             return Ok(());

@@ -5,9 +5,10 @@
 //! origin path they are called (batch, proxy, multisig, scheduler): what counts is the entry in storage, which the
 //! enclave reads by proof at a finalized header. An entry of a call that fails is rolled back with the call.
 //!
-//! Trusts its origins, and the registry as to which enclaves serve. It never looks into ciphertexts, and never pays
-//! out: what lies in an escrow leaves it only by calls that carry a proof of the shard's outbox. Nothing is pruned as
-//! long as no anchor says what was consumed; shards have no end, and their deposits are never given back.
+//! Trusts its origins, the registry as to which enclaves serve, and anchors as to what shards have consumed. It never
+//! looks into ciphertexts, and never pays out: what lies in an escrow leaves it only by calls that carry a proof of the
+//! shard's outbox. Only entries that an anchor says were consumed are pruned, and numbers are never used again. Shards
+//! have no end, and their deposits are never given back.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
 #![allow(unused_qualifications, reason = "code that FRAME generates")]
@@ -37,7 +38,7 @@ pub mod pallet {
 
     use cloister_chain_primitives::{
         AccountId, Balance, BlockNumber, EncryptedBeneficiary, H256, InboxEntry, Request, ShardBirth, ShardEntry,
-        ShardId, domain,
+        ShardId, anchor::Anchors, domain,
     };
     use frame_support::{
         pallet_prelude::*,
@@ -76,6 +77,9 @@ pub mod pallet {
         /// Who may bear and serve a shard.
         type Registry: RegisteredEnclaves;
 
+        /// What shards have consumed of their inboxes. An anchor never says more than an inbox ever had.
+        type Anchors: Anchors;
+
         /// Most entries that one shard's inbox takes in one block.
         #[pallet::constant]
         type MaxInboxEntriesPerBlock: Get<u32>;
@@ -84,6 +88,10 @@ pub mod pallet {
         /// entries by one storage proof, whose size is bounded.
         #[pallet::constant]
         type MaxInboxBytesPerBlock: Get<u32>;
+
+        /// Most entries that one call prunes.
+        #[pallet::constant]
+        type MaxPrunedPerCall: Get<u32>;
     }
 
     /// Why money of an account is held.
@@ -102,7 +110,11 @@ pub mod pallet {
     #[pallet::storage]
     pub type InboxLength<T> = StorageMap<_, Identity, ShardId, u64, ValueQuery>;
 
-    /// The entries of every shard's inbox by number.
+    /// How many entries of a shard's inbox were pruned; those from this number on stand in [`Inbox`].
+    #[pallet::storage]
+    pub type InboxPruned<T> = StorageMap<_, Identity, ShardId, u64, ValueQuery>;
+
+    /// The entries of every shard's inbox by number, without those that were pruned.
     #[pallet::storage]
     pub type Inbox<T> = StorageDoubleMap<_, Identity, ShardId, Twox64Concat, u64, InboxEntry>;
 
@@ -207,16 +219,17 @@ pub mod pallet {
         }
 
         /// Reports that the shard has consumed its inbox up to a block. Only the shard's founder may say so, while it
-        /// may serve. Nothing is pruned on such a word: that needs an anchored `inbox_consumed`.
+        /// may serve. Of what it has consumed, only what is below the anchored `inbox_consumed` goes, the oldest first
+        /// and a bounded number per call: what is not anchored the shard can lose, and would then read again.
         #[pallet::call_index(1)]
-        #[pallet::weight(weights::confirm_processed_parentchain_block::<T>())]
+        #[pallet::weight(weights::confirm_processed_parentchain_block::<T>(T::MaxPrunedPerCall::get()))]
         pub fn confirm_processed_parentchain_block(
             origin: OriginFor<T>,
             shard: ShardId,
             block_hash: H256,
             block_number: BlockNumber,
             trusted_calls_merkle_root: H256,
-        ) -> DispatchResult {
+        ) -> DispatchResultWithPostInfo {
             let sender = ensure_signed(origin)?;
             let entry = Shards::<T>::get(shard).ok_or(Error::<T>::UnknownShard)?;
             ensure!(sender == entry.birth.founder, Error::<T>::NotTheFounder);
@@ -226,13 +239,14 @@ pub mod pallet {
             // System forgets the hashes of old blocks; what cannot be compared is taken on the founder's word.
             let known = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::from(block_number));
             ensure!(known.is_zero() || known == block_hash, Error::<T>::BlockHashMismatch);
+            let pruned = Self::prune(&shard);
             Self::deposit_event(Event::ProcessedParentchainBlock {
                 shard,
                 block_hash,
                 trusted_calls_merkle_root,
                 block_number,
             });
-            Ok(())
+            Ok(Some(weights::confirm_processed_parentchain_block::<T>(pruned)).into())
         }
 
         /// Moves `amount` planck of the sender into the shard's escrow and tells the shard to credit the beneficiary.
@@ -330,6 +344,21 @@ pub mod pallet {
             InboxLength::<T>::insert(shard, number.checked_add(1).ok_or(Error::<T>::InboxExhausted)?);
             Inbox::<T>::insert(shard, number, entry);
             Ok(())
+        }
+
+        /// Removes the oldest entries that the shard has consumed for good, and answers with how many.
+        fn prune(shard: &ShardId) -> u32 {
+            let consumed = T::Anchors::anchored(shard).map_or(0, |anchored| anchored.anchor.inbox_consumed);
+            let first = InboxPruned::<T>::get(shard);
+            let end = consumed.min(first.saturating_add(T::MaxPrunedPerCall::get().into()));
+            if first >= end {
+                return 0;
+            }
+            for number in first..end {
+                Inbox::<T>::remove(shard, number);
+            }
+            InboxPruned::<T>::insert(shard, end);
+            end.saturating_sub(first).saturated_into()
         }
     }
 }

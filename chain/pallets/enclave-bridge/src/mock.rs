@@ -1,15 +1,16 @@
 //! A runtime with this pallet, money and batches.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use cloister_chain_primitives::{
-    AccountId, Balance, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, EncryptedBeneficiary, H256, Request,
-    SHARD_DEPOSIT, ShardBirth, ShardConfig, ShardId, ShieldingKeys, Standing, UNIT,
+    AccountId, Anchor, Anchored, Balance, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, EncryptedBeneficiary, H256,
+    Request, SHARD_DEPOSIT, ShardBirth, ShardConfig, ShardId, ShieldingKeys, Standing, UNIT, anchor,
 };
 use cloister_claims::{TcbStatus, TeeKind};
 use frame_support::{
     construct_runtime, derive_impl,
     traits::{ConstU32, ConstU128},
+    weights::constants::ParityDbWeight,
 };
 use frame_system::mocking::MockBlockU32;
 use sp_runtime::{BuildStorage, traits::IdentityLookup};
@@ -28,6 +29,7 @@ impl frame_system::Config for Test {
     type AccountData = pallet_balances::AccountData<Balance>;
     type AccountId = AccountId;
     type Block = MockBlockU32<Test>;
+    type DbWeight = ParityDbWeight;
     type Lookup = IdentityLookup<AccountId>;
 }
 
@@ -47,11 +49,14 @@ impl pallet_utility::Config for Test {
 
 pub const MAX_ENTRIES: u32 = 4;
 pub const MAX_BYTES: u32 = 1_000;
+pub const MAX_PRUNED: u32 = 3;
 
 impl crate::Config for Test {
+    type Anchors = Anchors;
     type Currency = Balances;
     type MaxInboxBytesPerBlock = ConstU32<MAX_BYTES>;
     type MaxInboxEntriesPerBlock = ConstU32<MAX_ENTRIES>;
+    type MaxPrunedPerCall = ConstU32<MAX_PRUNED>;
     type Registry = Registry;
     type RuntimeHoldReason = RuntimeHoldReason;
     type ShardDeposit = ConstU128<SHARD_DEPOSIT>;
@@ -62,6 +67,23 @@ pub struct Registry;
 
 thread_local! {
     static SERVING: RefCell<Option<[u8; 32]>> = const { RefCell::new(Some(FINGERPRINT)) };
+    static CONSUMED: RefCell<BTreeMap<ShardId, u64>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Shards that tests anchor.
+pub struct Anchors;
+
+impl anchor::Anchors for Anchors {
+    fn anchored(shard: &ShardId) -> Option<Anchored> {
+        let inbox_consumed = CONSUMED.with_borrow(|consumed| consumed.get(shard).copied())?;
+        let anchor = Anchor { number: 1, header_hash: H256::zero(), inbox_consumed, outbox_root: H256::zero() };
+        Some(Anchored { anchor, at: 1 })
+    }
+}
+
+/// Anchors a block of a shard that has consumed so many entries.
+pub fn anchor(shard: ShardId, inbox_consumed: u64) {
+    CONSUMED.with_borrow_mut(|consumed| consumed.insert(shard, inbox_consumed));
 }
 
 /// What the founder runs.
@@ -108,6 +130,7 @@ pub fn run(test: impl FnOnce()) {
     .map(sp_io::TestExternalities::new)
     .expect("the genesis is valid");
     founder_serves(Some(FINGERPRINT));
+    CONSUMED.take();
     storage.execute_with(|| {
         System::set_block_number(1);
         test();
@@ -144,6 +167,16 @@ pub fn create(birth: ShardBirth) -> RuntimeCall {
 
 pub fn invoke(shard: ShardId, bytes: usize) -> RuntimeCall {
     RuntimeCall::EnclaveBridge(crate::Call::invoke { request: request(shard, bytes) })
+}
+
+/// Confirms the newest block that has a hash, or one so old that its hash is forgotten.
+pub fn confirm(shard: ShardId) -> RuntimeCall {
+    RuntimeCall::EnclaveBridge(crate::Call::confirm_processed_parentchain_block {
+        shard,
+        block_hash: System::block_hash(System::block_number() - 1),
+        block_number: System::block_number() - 1,
+        trusted_calls_merkle_root: H256::repeat_byte(1),
+    })
 }
 
 pub fn request(shard: ShardId, bytes: usize) -> Request {

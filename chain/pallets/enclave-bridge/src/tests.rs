@@ -14,6 +14,8 @@ use sp_runtime::{DispatchError, TokenError, traits::Dispatchable};
 
 use crate::{Error, Escrow, Event, HoldReason, Inbox, InboxLength, InboxUsage, Shards, mock::*, weights};
 
+mod pruning;
+
 fn signed() -> RuntimeOrigin {
     RuntimeOrigin::signed(alice())
 }

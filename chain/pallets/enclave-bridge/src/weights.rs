@@ -32,10 +32,14 @@ pub fn invoke<T: Config>(cyphertext: usize) -> Weight {
         .saturating_add(founder_serves::<T>())
 }
 
-/// Weight of `confirm_processed_parentchain_block`.
-pub fn confirm_processed_parentchain_block<T: Config>() -> Weight {
-    // Shard and block hash are read.
-    micros(OVERHEAD_MICROS).saturating_add(T::DbWeight::get().reads(2)).saturating_add(founder_serves::<T>())
+/// Weight of `confirm_processed_parentchain_block` when it prunes so many entries.
+pub fn confirm_processed_parentchain_block<T: Config>(pruned: u32) -> Weight {
+    // Every entry is written, and their count if there are any.
+    let writes = u64::from(pruned).saturating_add(pruned.min(1).into());
+    // Shard, block hash, anchor and the count are read.
+    micros(OVERHEAD_MICROS)
+        .saturating_add(T::DbWeight::get().reads_writes(4, writes))
+        .saturating_add(founder_serves::<T>())
 }
 
 /// Weight of `shield_funds` with an encrypted beneficiary of this many bytes.

@@ -43,9 +43,11 @@ impl pallet_balances::Config for Test {
 }
 
 impl pallet_enclave_bridge::Config for Test {
+    type Anchors = Sidechain;
     type Currency = Balances;
     type MaxInboxBytesPerBlock = ConstU32<1_000>;
     type MaxInboxEntriesPerBlock = ConstU32<10>;
+    type MaxPrunedPerCall = ConstU32<3>;
     type Registry = Registry;
     type RuntimeHoldReason = RuntimeHoldReason;
     type ShardDeposit = ConstU128<SHARD_DEPOSIT>;

@@ -10,6 +10,7 @@ use frame_support::{
     traits::GetStorageVersion,
     weights::{Weight, constants::WEIGHT_REF_TIME_PER_MICROS},
 };
+use pallet_enclave_bridge::{Inbox, InboxLength, InboxPruned, Shards};
 use sp_core::Pair;
 use sp_runtime::{DispatchError, traits::Dispatchable};
 
@@ -295,10 +296,45 @@ fn the_inbox_is_consumed_forwards_and_no_further_than_it_reaches() {
 }
 
 #[test]
+fn the_bridge_prunes_what_an_anchor_has_consumed() {
+    run(|| {
+        let left = |shard| {
+            let mut numbers: Vec<_> = Inbox::<Test>::iter_key_prefix(shard).collect();
+            numbers.sort();
+            numbers
+        };
+        let confirm = |shard| {
+            let founder = RuntimeOrigin::signed(founder());
+            EnclaveBridge::confirm_processed_parentchain_block(founder, shard, genesis(), 0, H256::zero())
+        };
+        let empty = born(11, 2);
+        let (shard, stored) = anchored();
+        assert_ok!(confirm(shard));
+        assert_eq!((InboxPruned::<Test>::get(shard), left(shard)), (2, vec![2, 3, 4]));
+        assert_eq!(InboxLength::<Test>::get(shard), 5);
+        // What conflicts and what is refused counts for nothing.
+        assert_ok!(Candidate::new(shard, None, Anchor { inbox_consumed: 5, ..anchor(9) }).submit());
+        assert!(matches!(events()[..], [Event::AnchorConflict { .. }]));
+        assert_refused!(
+            Candidate::new(shard, Some(&stored), Anchor { inbox_consumed: 6, ..anchor(9) }),
+            InboxNotReached
+        );
+        assert_ok!(confirm(shard));
+        assert_eq!(left(shard), [2, 3, 4]);
+        assert_ok!(Candidate::new(shard, Some(&stored), Anchor { inbox_consumed: 4, ..anchor(9) }).submit());
+        assert_ok!(confirm(shard));
+        assert_eq!((InboxPruned::<Test>::get(shard), left(shard)), (4, vec![4]));
+        // A shard without an anchor keeps all.
+        assert_ok!(confirm(empty));
+        assert_eq!((InboxPruned::<Test>::get(empty), left(empty)), (0, vec![0, 1]));
+    });
+}
+
+#[test]
 fn a_shard_under_maintenance_is_anchored() {
     run(|| {
         let (shard, stored) = anchored();
-        pallet_enclave_bridge::Shards::<Test>::mutate(shard, |entry| {
+        Shards::<Test>::mutate(shard, |entry| {
             entry.as_mut().expect("it was born").birth.config.maintenance_mode = true;
         });
         assert_ok!(Candidate::new(shard, Some(&stored), Anchor { inbox_consumed: 2, ..anchor(9) }).submit());

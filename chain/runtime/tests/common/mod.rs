@@ -3,8 +3,8 @@
 
 use cloister_attestation::{Evidence, Signed};
 use cloister_chain_primitives::{
-    registry::report_data, AccountId, Balance, BlockNumber, EncryptedBeneficiary, Header, Nonce, Registration, Request,
-    ShardBirth, ShardConfig, ShardId, ShieldingKeys, H256, UNIT,
+    registry::report_data, AccountId, Acknowledgement, Anchor, Balance, BlockNumber, EncryptedBeneficiary, Header,
+    Nonce, Registration, Request, ShardBirth, ShardConfig, ShardId, ShieldingKeys, H256, UNIT,
 };
 use cloister_runtime::{
     genesis, EnclaveBridge, Executive, Runtime, RuntimeCall, RuntimeEvent, RuntimeGenesisConfig, SignedPayload, System,
@@ -15,7 +15,7 @@ use codec::Encode;
 use frame_support::traits::BuildGenesisConfig;
 use serde_json::Value;
 use sp_consensus_aura::AURA_ENGINE_ID;
-use sp_core::Pair;
+use sp_core::{ed25519, Pair};
 use sp_io::TestExternalities;
 use sp_keyring::Sr25519Keyring;
 use sp_runtime::{
@@ -169,9 +169,14 @@ pub fn scenario() -> Scenario {
     Scenario::sgx(&Authority::development()).with_measurement(&FINGERPRINT)
 }
 
+/// Key of the founder's incarnation.
+pub fn incarnation() -> ed25519::Pair {
+    ed25519::Pair::from_seed(&[6; 32])
+}
+
 /// A registration of the founder that names a block.
 pub fn registration(block_number: BlockNumber, block_hash: &H256) -> Registration {
-    let (incarnation_key, tls_key_hash) = ([6; 32], [7; 32]);
+    let (incarnation_key, tls_key_hash) = (incarnation().public().0, [7; 32]);
     let stated = report_data(&genesis_hash(), &FOUNDER.to_account_id(), &incarnation_key, &tls_key_hash, block_hash);
     let evidence = Evidence::Dcap(scenario().with_report_data(&stated).quote());
     Registration { evidence, incarnation_key, tls_key_hash, block_number, url: None }
@@ -245,4 +250,19 @@ pub fn shield_amount(shard: ShardId, amount: Balance) -> RuntimeCall {
 /// The account of a shard's escrow.
 pub fn escrow(shard: &ShardId) -> AccountId {
     EnclaveBridge::escrow_account(shard)
+}
+
+/// Anchors a block of a shard, acknowledged by the founder.
+pub fn anchor(shard: ShardId, ancestor: Option<&Anchor>, anchor: &Anchor) -> RuntimeCall {
+    let signature = incarnation().sign(&anchor.signed_bytes(&genesis_hash(), &shard)).0;
+    let acknowledgement = Acknowledgement { account: FOUNDER.to_account_id(), signature };
+    pallet_sidechain::Call::<Runtime>::confirm_imported_sidechain_block {
+        shard,
+        latest_finalized_ancestor: ancestor.map(Anchor::confirmation),
+        finalization_candidate: anchor.confirmation(),
+        inbox_consumed: anchor.inbox_consumed,
+        outbox_root: anchor.outbox_root,
+        acknowledgements: vec![acknowledgement].try_into().expect("one fits"),
+    }
+    .into()
 }

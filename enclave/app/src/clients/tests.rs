@@ -34,6 +34,7 @@ impl Fixture {
             },
             shielding: shielding.clone(),
             state_secret: StateSecret::draw().unwrap(),
+            program: &cloister_stf::Payments,
             url: None,
             requested_shard: None,
             chain_version: ChainVersion { genesis, spec_version: 1, transaction_version: 1 },

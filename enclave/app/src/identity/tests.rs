@@ -58,12 +58,19 @@ fn version_1() -> Vec<u8> {
     [&[1][..], &[7; 32], &[0; 4], &[9; 32], include_bytes!("test-rsa-key.der")].concat()
 }
 
+/// The same with the state secret that version 2 has.
+fn version_2() -> Vec<u8> {
+    [&[2][..], &[7; 32], &[5; 32], &[0; 4], &[9; 32], include_bytes!("test-rsa-key.der")].concat()
+}
+
 #[test]
 fn the_next_start_has_the_same_keys() {
     let sealed = identity().seal(&tee(1), &GENESIS).unwrap();
     let again = SealedIdentity::unseal(&tee(1), &GENESIS, &sealed).unwrap();
     assert_eq!(again.account.account(), identity().account.account());
     assert_eq!(again.shielding.public(), identity().shielding.public());
+    assert_eq!(again.state_secret.to_bytes(), identity().state_secret.to_bytes());
+    assert!(identity().must_be_kept && !again.must_be_kept);
     assert_ne!(again.seal(&tee(1), &GENESIS).unwrap(), sealed, "fresh randomness");
 }
 
@@ -72,6 +79,7 @@ fn two_drawn_identities_differ() {
     let other = SealedIdentity::draw(&tee(1)).unwrap();
     assert_ne!(other.account.account(), identity().account.account());
     assert_ne!(other.shielding.public(), identity().shielding.public());
+    assert_ne!(other.state_secret.to_bytes(), identity().state_secret.to_bytes());
 }
 
 #[test]
@@ -88,29 +96,44 @@ fn other_code_another_chain_and_altered_bytes_do_not_open() {
 
 #[test]
 fn the_plaintext_is_frozen() {
-    let opened = SealedIdentity::from_bytes(&version_1()).unwrap();
+    let opened = SealedIdentity::from_bytes(&version_2()).unwrap();
     assert_eq!(opened.account.account(), AccountId::new(ed25519::Pair::from_seed(&[7; 32]).public().0));
     let public = opened.shielding.public();
     assert_eq!(
         (public.epoch, public.hpke),
         (0, cloister_wire::envelope::SecretKey::from_bytes([9; 32]).public().unwrap())
     );
-    assert_eq!(opened.to_bytes().as_slice(), version_1());
+    assert_eq!(*opened.state_secret.to_bytes(), [5; 32]);
+    assert!(!opened.must_be_kept);
+    assert_eq!(opened.to_bytes().as_slice(), version_2());
+}
+
+#[test]
+fn what_the_version_before_sealed_opens_and_gets_a_state_secret() {
+    let sealed = cloister_tee::seal(&tee(1), &GENESIS, Purpose::Identity, &version_1()).unwrap();
+    let [first, second] = [(); 2].map(|()| SealedIdentity::unseal(&tee(1), &GENESIS, &sealed).unwrap());
+    assert!(first.must_be_kept);
+    assert_ne!(first.state_secret.to_bytes(), second.state_secret.to_bytes(), "drawn");
+    let mut expected = version_2();
+    expected[33..65].copy_from_slice(first.state_secret.to_bytes().as_slice());
+    assert_eq!(first.to_bytes().as_slice(), expected);
 }
 
 #[test]
 fn malformed_plaintexts_are_refused() {
-    let good = version_1();
+    let good = version_2();
     let mut newer = good.clone();
-    newer[0] = 2;
+    newer[0] = 3;
     let keys = Error::Keys(cloister_keys::Error::PrivateKeyEncoding);
     for (bytes, error) in [
         (vec![], Error::Malformed),
         (newer, Error::UnknownVersion),
         (good[..32].to_vec(), Error::Malformed),
-        (good[..40].to_vec(), keys.clone()),
+        (good[..64].to_vec(), Error::Malformed),
+        (good[..72].to_vec(), keys.clone()),
         (good[..good.len() - 1].to_vec(), keys.clone()),
-        ([&good[..], &[0]].concat(), keys),
+        ([&good[..], &[0]].concat(), keys.clone()),
+        (version_1()[..40].to_vec(), keys),
     ] {
         let sealed = cloister_tee::seal(&tee(1), &GENESIS, Purpose::Identity, &bytes).unwrap();
         assert_eq!(refusal(&tee(1), &GENESIS, &sealed), error);

@@ -2,7 +2,10 @@
 
 use cloister_chain_primitives::{
     AccountId, Hashing,
-    storage::{self, AccountInfo, ENCLAVE_BRIDGE_VERSION, TEEREX_VERSION, enclave_bridge_version, teerex_version},
+    storage::{
+        self, AccountInfo, ENCLAVE_BRIDGE_VERSION, SIDECHAIN_VERSION, TEEREX_VERSION, enclave_bridge_version,
+        sidechain_version, teerex_version,
+    },
 };
 use cloister_light_client::{Error, MAX_PROOF_BYTES, MAX_PROOF_NODES, check_layout};
 use codec::Encode;
@@ -153,7 +156,11 @@ fn refuses_a_state_that_is_no_trie() {
 
 #[test]
 fn knows_its_storage_layout_only() {
-    let known = [(enclave_bridge_version(), ENCLAVE_BRIDGE_VERSION), (teerex_version(), TEEREX_VERSION)];
+    let known = [
+        (enclave_bridge_version(), ENCLAVE_BRIDGE_VERSION),
+        (teerex_version(), TEEREX_VERSION),
+        (sidechain_version(), SIDECHAIN_VERSION),
+    ];
     let keys = known.clone().map(|(key, _)| key);
     let read = |values: Vec<(Vec<u8>, Vec<u8>)>| {
         let state = State::new([(account(1), vec![1])].into_iter().chain(values), StateVersion::V1);
@@ -162,7 +169,7 @@ fn knows_its_storage_layout_only() {
     };
     let good = || known.iter().map(|(key, version)| (key.clone(), version.encode())).collect::<Vec<_>>();
     assert_eq!(read(good()), Ok(()));
-    for (index, pallet) in ["EnclaveBridge", "Teerex"].into_iter().enumerate() {
+    for (index, pallet) in ["EnclaveBridge", "Teerex", "Sidechain"].into_iter().enumerate() {
         let newer = known[index].1 + 1;
         let mut values = good();
         values[index].1 = newer.encode();

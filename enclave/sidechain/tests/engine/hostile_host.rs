@@ -7,7 +7,7 @@ use cloister_wire::{Getter, PublicGetter};
 use codec::Encode;
 use proptest::prelude::*;
 
-use crate::world::{UNIT, World, account, state};
+use cloister_simulation::{UNIT, World, account, state};
 
 #[test]
 fn a_proof_of_another_state_is_refused() {
@@ -231,7 +231,7 @@ fn a_changed_or_missing_entry_stops_the_enclave() {
 
 #[test]
 fn an_unknown_storage_layout_stops_the_enclave() {
-    for version in [storage::enclave_bridge_version(), storage::teerex_version()] {
+    for version in [storage::enclave_bridge_version(), storage::teerex_version(), storage::sidechain_version()] {
         for value in [Some(2u16.encode()), None] {
             let mut world = World::serving();
             match value {

@@ -3,4 +3,5 @@
 mod hostile_host;
 mod payments;
 mod registration;
-mod world;
+mod indirect;
+mod persistence;

@@ -11,7 +11,7 @@ use codec::Encode;
 use sp_core::{Pair, ed25519};
 use sp_runtime::MultiSignature;
 
-use crate::world::{UNIT, World, account, key};
+use cloister_simulation::{UNIT, World, account, key};
 
 #[test]
 fn a_shielding_is_credited_once_and_paid_on() {

@@ -5,7 +5,7 @@ use cloister_claims::TeeKind;
 use cloister_sidechain::{CallRefused, MAX_CLOCK_AHEAD_MS, Pause, QueryRefused, Stop};
 use cloister_wire::{Getter, PublicGetter};
 
-use crate::world::{UNIT, World, account};
+use cloister_simulation::{UNIT, World, account};
 
 /// Neither calls nor queries are taken, and no block is made.
 fn serves_nothing(world: &mut World) {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use cloister_chain_primitives::{AccountId, Balance, H256, Nonce, ShardId, UNIT};
 use cloister_state::{CommitmentKey, ShardState, StateDiff};
 use cloister_stf::{
-    BlockContext, BlockExecution, Refused, Rules, ShieldOutcome, VerifiedCall, genesis_storage, verify,
+    BlockContext, BlockExecution, Payments, Program, Refused, Rules, ShieldOutcome, VerifiedCall, genesis_storage,
+    verify,
 };
 use cloister_wire::{SignatureScope, TrustedCall, TrustedCallSigned, TrustedOperation};
 use codec::Decode;
@@ -23,11 +24,18 @@ pub struct Shard {
     pub state: ShardState,
     pub blocks: u64,
     pub inbox: u64,
+    pub program: &'static dyn Program,
 }
 
 impl Shard {
     pub fn new() -> Self {
-        Self { state: ShardState::genesis(genesis_storage().unwrap(), &key()), blocks: 0, inbox: 0 }
+        Self::with_entries(Vec::new())
+    }
+
+    /// Entries beside those of the genesis.
+    pub fn with_entries(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
+        let state = ShardState::genesis(genesis_storage().unwrap().into_iter().chain(entries), &key());
+        Self { state, blocks: 0, inbox: 0, program: &Payments }
     }
 
     /// Alice has 1 000 UNIT.
@@ -49,12 +57,17 @@ impl Shard {
 
     /// Makes one block and applies it.
     pub fn block<R>(&mut self, make: impl FnOnce(&mut BlockExecution<'_>) -> R) -> (R, StateDiff) {
-        let mut block = BlockExecution::begin(&self.state, self.context()).unwrap();
-        let result = make(&mut block);
-        let diff = block.finish().unwrap();
+        let (result, diff) = self.try_block(make);
         self.state.apply(&diff);
         self.blocks += 1;
         (result, diff)
+    }
+
+    /// Makes one block that is never applied.
+    pub fn try_block<R>(&self, make: impl FnOnce(&mut BlockExecution<'_>) -> R) -> (R, StateDiff) {
+        let mut block = BlockExecution::begin(&self.state, self.context(), self.program).unwrap();
+        let result = make(&mut block);
+        (result, block.finish().unwrap())
     }
 
     pub fn shield(&mut self, who: Sr25519Keyring, amount: Balance) {
@@ -107,6 +120,12 @@ pub fn verified_by(rules: &Rules, signed: TrustedCallSigned) -> Result<VerifiedC
 pub fn transfer(from: Sr25519Keyring, nonce: Nonce, to: &AccountId, amount: Balance) -> VerifiedCall {
     let call = TrustedCall::BalanceTransfer(from.to_account_id(), to.clone(), amount);
     verified_by(&Rules::default(), sign(from, nonce, call)).unwrap()
+}
+
+/// The same call as it comes through layer one's inbox.
+pub fn indirect(rules: &Rules, signed: TrustedCallSigned) -> Result<VerifiedCall, Refused> {
+    let hash = TrustedOperation::IndirectCall(signed.clone()).hash();
+    verify(hash, signed, &SCOPE, rules)
 }
 
 pub fn account_key(account: &AccountId) -> Vec<u8> {

@@ -54,6 +54,7 @@ fn another_shard_is_refused() {
     drop(open(directory.path()));
     let error = Store::open(directory.path(), ShardId::default()).unwrap_err();
     let path = directory.path().join(FILE);
+    assert!(error.is_unusable() && !error.is_refusal(), "{error}");
     let [kept, asked] = [shard().0, ShardId::default().0].map(|hash| format!("{hash:?}"));
     assert_eq!(error.to_string(), format!("{}: belongs to shard {kept}, not {asked}", path.display()));
 }

@@ -7,7 +7,7 @@ use rand::{Rng, seq::SliceRandom};
 
 type Pieces = Vec<Vec<u8>>;
 
-/// Keeps every block; it is the newest ones that a store has to have.
+/// Keeps every block; of more than [`KEPT_BLOCKS`] it is the newest ones that a store has to have.
 #[derive(Clone, Default)]
 pub struct Model {
     mark: Option<Vec<u8>>,
@@ -39,8 +39,7 @@ impl Model {
             kept.push(Kept::Manifest(manifest.clone()));
             kept.extend(pieces.iter().cloned().map(Kept::Piece));
         }
-        let after = self.first().map_or(0, |first| first + 1);
-        kept.extend(self.blocks.range(after..).map(|(_, (_, bytes))| Kept::Block(bytes.clone())));
+        kept.extend(self.blocks.values().map(|(_, bytes)| Kept::Block(bytes.clone())));
         kept
     }
 

@@ -13,9 +13,9 @@ use cloister_chain_primitives::{
 };
 use cloister_claims::{Evidence, TeeKind};
 use cloister_keys::{AccountKey, IncarnationKey, ShieldingKeyPair};
-use cloister_sidechain::{Action, Engine, Identity, QueryRefused, Setup, Stop, VerifiedGetter};
+use cloister_sidechain::{Action, Engine, Identity, Keep, QueryRefused, Setup, Stop, VerifiedGetter};
 use cloister_state::StateSecret;
-use cloister_stf::{Rules, VerifiedCall, verify};
+use cloister_stf::{Payments, Program, VerifiedCall, verify};
 use cloister_synthetic_layer_one::{Chain, Registry, State, Voters};
 use cloister_wire::{
     BoundGetter, BoundGetterSigned, Getter, InboxStatus, PublicGetter, SignedAnswer, TrustedCall, TrustedCallSigned,
@@ -26,6 +26,11 @@ use cloister_wire::{
 use codec::{Decode, Encode};
 use sp_core::{Pair, sr25519, storage::StateVersion};
 use sp_runtime::MultiSignature;
+
+use crate::{
+    Disk,
+    layer_one::{self, Effect},
+};
 
 pub const UNIT: Balance = cloister_chain_primitives::UNIT;
 /// Layer one's time at block 0, Unix milliseconds.
@@ -39,7 +44,20 @@ pub struct World {
     pub now: u64,
     /// Questions that the host has not answered yet.
     pub questions: Vec<(u64, H256, Vec<Vec<u8>>)>,
+    /// Blocks of this start that the host was asked to keep.
     pub blocks: Vec<SignedBlock>,
+    /// What the host keeps.
+    pub disk: Disk,
+    /// Whether the host keeps at once what it is asked to.
+    pub keeps: bool,
+    /// What it has not kept yet.
+    pub unkept: VecDeque<(u64, Keep)>,
+    /// Height of the block up to which it recovered.
+    pub recovered: Option<u64>,
+    /// Whether entries of the inbox are opened at once.
+    pub opens: bool,
+    /// Entries that are not opened yet.
+    pub unopened: Vec<(u64, InboxEntry)>,
     pub statuses: Vec<(H256, TrustedOperationStatus, Option<String>)>,
     pub submitted: Vec<Vec<u8>>,
     pub registry: Registry,
@@ -56,6 +74,10 @@ pub struct World {
     pub behind: Vec<(u64, u64)>,
     /// Extrinsics of the enclave's account that landed.
     pub landed: u32,
+    /// What extrinsics of enclaves did on layer one, by [`Self::include`].
+    pub effects: Vec<Effect>,
+    program: &'static dyn Program,
+    /// Of which all starts have the same account, state secret and so shard.
     identity: [u8; 32],
     states: BTreeMap<H256, BTreeMap<Vec<u8>, Vec<u8>>>,
     inbox_length: u64,
@@ -69,20 +91,32 @@ impl World {
 
     /// An enclave whose operator wants a certain shard.
     pub fn wanting(requested_shard: Option<ShardId>) -> Self {
+        Self::running(&Payments, requested_shard)
+    }
+
+    /// An enclave whose calls do what `program` says.
+    pub fn running(program: &'static dyn Program, requested_shard: Option<ShardId>) -> Self {
         let (chain, voters) = (Chain::new(0), Voters::new(0, 1..=4));
         let mut storage = BTreeMap::new();
         storage.insert(storage::enclave_bridge_version(), storage::ENCLAVE_BRIDGE_VERSION.encode());
         storage.insert(storage::teerex_version(), storage::TEEREX_VERSION.encode());
+        storage.insert(storage::sidechain_version(), storage::SIDECHAIN_VERSION.encode());
         let mut identity = [0; 32];
         identity[..16].copy_from_slice(&H256::random().0[..16]);
         let mut world = Self {
-            engine: start(&chain, &voters, &identity, requested_shard),
+            engine: start(&chain, &voters, &identity, program, requested_shard),
             chain,
             voters,
             storage,
             now: START,
             questions: vec![],
             blocks: vec![],
+            disk: Disk::default(),
+            keeps: true,
+            unkept: VecDeque::new(),
+            recovered: None,
+            opens: true,
+            unopened: vec![],
             statuses: vec![],
             submitted: vec![],
             registry: Registry::new(FINGERPRINT),
@@ -94,30 +128,119 @@ impl World {
             serving: false,
             behind: vec![],
             landed: 0,
+            effects: vec![],
+            program,
             identity,
             states: BTreeMap::new(),
             inbox_length: 0,
         };
-        world.take_actions();
+        world.recover();
         world
     }
 
-    /// Another start of the same sealed identity, beside this one or after it, on the same layer one.
+    /// Another start of the same sealed identity, beside this one or after it, on the same layer one, with a copy of what
+    /// its host keeps now.
     pub fn another_start(&self) -> Self {
-        let mut world = Self {
-            engine: start(&self.chain, &self.voters, &self.identity, None),
+        self.start_with(self.disk.clone())
+    }
+
+    /// The same with what the host pretends to have kept.
+    pub fn start_with(&self, disk: Disk) -> Self {
+        let mut world = self.start_without_disk();
+        world.disk = disk;
+        world.recover();
+        world
+    }
+
+    /// The same before the host gives anything back.
+    pub fn start_without_disk(&self) -> Self {
+        Self {
+            engine: start(&self.chain, &self.voters, &self.identity, self.program, None),
             chain: self.chain.clone(),
             voters: self.voters.clone(),
             storage: self.storage.clone(),
             registry: self.registry.clone(),
             now: self.now,
+            disk: Disk::default(),
             identity: self.identity,
+            program: self.program,
             landed: self.landed,
             states: self.states.clone(),
-            ..Self::new()
-        };
-        world.take_actions();
+            inbox_length: self.inbox_length,
+            effects: self.effects.clone(),
+            keeps: true,
+            unkept: VecDeque::new(),
+            recovered: None,
+            opens: true,
+            unopened: vec![],
+            questions: vec![],
+            blocks: vec![],
+            statuses: vec![],
+            submitted: vec![],
+            registrations: vec![],
+            registered: None,
+            attests: true,
+            refused: vec![],
+            stopped: None,
+            serving: false,
+            behind: vec![],
+        }
+    }
+
+    /// The enclave gets back all that its host keeps.
+    pub fn recover(&mut self) {
+        for kept in self.disk.kept() {
+            self.engine.kept(kept);
+        }
+        self.engine.kept_all();
+        self.take_actions();
+    }
+
+    /// A restart after this enclave ended, until it serves again.
+    pub fn restart(&self) -> Self {
+        let mut world = self.another_start();
+        world.come_up();
+        assert!(world.serving, "{:?}", world.stopped);
         world
+    }
+
+    /// Layer one goes on and takes the registration, until the enclave serves or stops.
+    pub fn come_up(&mut self) {
+        // Two incarnations have to be some blocks apart.
+        for _ in 0..5 {
+            self.build();
+        }
+        for _ in 0..5 {
+            self.finalize();
+            if self.serving || self.stopped.is_some() {
+                return;
+            }
+            if let Some(registration) = self.registrations.last().cloned() {
+                let account = self.account();
+                if self.registry.register(&mut self.storage, &account, &registration, self.now).is_ok() {
+                    layer_one::use_nonce(&mut self.storage, &account);
+                }
+            }
+        }
+    }
+
+    /// Layer one takes what the enclave submitted, as far as it is valid.
+    pub fn include(&mut self) {
+        let at = self.chain.headers.len() as u32;
+        let genesis = self.genesis();
+        for extrinsic in std::mem::take(&mut self.submitted) {
+            let effects = layer_one::execute(&mut self.storage, &genesis, at, &extrinsic);
+            self.effects.extend(effects.into_iter().flatten());
+        }
+    }
+
+    /// The host keeps the oldest of what it has not kept yet, and says so; whether there was anything.
+    pub fn keep_one(&mut self) -> bool {
+        let Some((sequence, keep)) = self.unkept.pop_front() else { return false };
+        self.disk.write(keep);
+        self.engine.stored(sequence);
+        self.take_actions();
+        true
     }
 
     /// Sees layer one as `other` does, whose blocks follow on those that this one knows.
@@ -298,7 +421,24 @@ impl World {
         while let Some(action) = actions.pop_front() {
             match action {
                 Action::AskProof { question, at, keys } => self.questions.push((question, at, keys)),
-                Action::Block(block) => self.blocks.push(*block),
+                Action::Store { sequence, keep } => {
+                    if let Keep::Block { bytes, .. } = &keep {
+                        self.blocks.push(SignedBlock::decode(&mut &bytes[..]).unwrap());
+                    }
+                    if self.keeps {
+                        self.disk.write(keep);
+                        self.engine.stored(sequence);
+                        actions.extend(self.engine.take_actions());
+                    } else {
+                        self.unkept.push_back((sequence, keep));
+                    }
+                }
+                Action::Recovered(number) => self.recovered = Some(number),
+                Action::Open { number, entry } if self.opens => {
+                    let opened = self.engine.opener().open(entry);
+                    self.engine.opened(number, opened);
+                }
+                Action::Open { number, entry } => self.unopened.push((number, entry)),
                 Action::Status { operation, status, error } => self.statuses.push((operation, status, error)),
                 Action::Submit(extrinsic) => self.submitted.push(extrinsic),
                 Action::Attest(report_data) if self.attests => {
@@ -339,7 +479,7 @@ impl World {
         let signature = MultiSignature::Sr25519(pair.sign(&scope.call_bytes(&call, nonce)));
         let signed = TrustedCallSigned { call, nonce, signature };
         let hash = TrustedOperation::DirectCall(signed.clone()).hash();
-        verify(hash, signed, &scope, &Rules::default()).unwrap()
+        verify(hash, signed, &scope, &self.engine.rules()).unwrap()
     }
 
     pub fn transfer(&self, from: &str, to: &str, amount: Balance, nonce: u32) -> VerifiedCall {
@@ -369,6 +509,19 @@ impl World {
         answer.value.map(|value| T::decode(&mut value.as_slice()).unwrap())
     }
 
+    /// Commitment to the state of the newest block, as a signed answer has it.
+    pub fn commitment(&self) -> H256 {
+        let query = BoundGetter {
+            getter: TrustedGetter::Nonce(account("Nobody")),
+            last_block: self.engine.figures().block,
+            client_nonce: [9; 16],
+        };
+        let bytes = query.signed_bytes(&self.genesis(), &self.shard(), &self.engine.scope().mrenclave);
+        let signed = BoundGetterSigned { query, signature: MultiSignature::Sr25519(key("Nobody").sign(&bytes)) };
+        let answer = self.answer(&self.shard(), Getter::Bound(signed)).unwrap().unwrap();
+        SignedAnswer::decode(&mut answer.as_slice()).unwrap().commitment
+    }
+
     pub fn free_balance(&self, who: &str) -> Balance {
         self.read(who, TrustedGetter::FreeBalance(account(who))).unwrap_or_default()
     }
@@ -396,7 +549,13 @@ pub fn state(storage: &BTreeMap<Vec<u8>, Vec<u8>>) -> State {
 }
 
 /// A start of the enclave with this sealed identity.
-fn start(chain: &Chain, voters: &Voters, identity: &[u8; 32], requested_shard: Option<ShardId>) -> Engine {
+fn start(
+    chain: &Chain,
+    voters: &Voters,
+    identity: &[u8; 32],
+    program: &'static dyn Program,
+    requested_shard: Option<ShardId>,
+) -> Engine {
     let config = chain.config(voters);
     Engine::new(Setup {
         chain_version: ChainVersion { genesis: config.genesis, spec_version: 1, transaction_version: 1 },
@@ -409,7 +568,8 @@ fn start(chain: &Chain, voters: &Voters, identity: &[u8; 32], requested_shard: O
             tls_key_hash: [7; 32],
         },
         shielding: shielding(),
-        state_secret: StateSecret::draw().unwrap(),
+        state_secret: StateSecret::from_bytes(*identity),
+        program,
         url: Some(worker_url()),
         requested_shard,
     })

@@ -1,0 +1,110 @@
+//! Indirect calls: through layer one's inbox, of which a worker can leave out nothing.
+
+use std::time::Duration;
+
+use cloister_chain_primitives::{AccountId, Anchored, Balance, BlockNumber, H256, Nonce, calls::Call};
+use cloister_wire::{Outcome, TrustedCall, TrustedOperation};
+
+use super::{Error, ShardClient};
+use crate::{
+    Signer, Wait,
+    layer_one::{self, Found, ProcessedParentchainBlock, Progress},
+};
+
+/// A call in a finalized block of layer one, which the shard will execute or has executed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Invocation {
+    /// BLAKE2b-256 of the operation, by which the shard knows it.
+    pub operation: H256,
+    /// The nonce on the shard that the call was signed with.
+    pub nonce: Nonce,
+    /// The extrinsic that carried it.
+    pub extrinsic: H256,
+    /// Height of the extrinsic's block.
+    pub block_number: BlockNumber,
+    /// Hash of the extrinsic's block.
+    pub block_hash: H256,
+}
+
+impl ShardClient {
+    /// Pays planck on the shard through layer one's inbox, at the sender's expense there. Waits until layer one has
+    /// finalized the call; [`Self::executed`] tells what the shard makes of it.
+    pub async fn transfer_indirect(&self, from: &Signer, to: &AccountId, amount: Balance) -> Result<Invocation, Error> {
+        self.invoke(from, from, TrustedCall::BalanceTransfer(from.account(), to.clone(), amount)).await
+    }
+
+    /// Sends a call with its sender's next nonce through layer one's inbox; `payer` signs and pays for the extrinsic.
+    /// Waits until layer one has finalized it.
+    pub async fn invoke(&self, sender: &Signer, payer: &Signer, call: TrustedCall) -> Result<Invocation, Error> {
+        self.invoke_reporting(sender, payer, call, |_| ()).await
+    }
+
+    /// As [`Self::invoke`], and tells `report` how the extrinsic goes on.
+    pub async fn invoke_reporting(
+        &self,
+        sender: &Signer,
+        payer: &Signer,
+        call: TrustedCall,
+        report: impl FnMut(Progress),
+    ) -> Result<Invocation, Error> {
+        let nonce = self.nonce(sender).await?;
+        self.invoke_with_nonce(sender, payer, call, nonce, report).await
+    }
+
+    /// As [`Self::invoke_reporting`], with a nonce of the caller's choice.
+    pub async fn invoke_with_nonce(
+        &self,
+        sender: &Signer,
+        payer: &Signer,
+        call: TrustedCall,
+        nonce: Nonce,
+        report: impl FnMut(Progress),
+    ) -> Result<Invocation, Error> {
+        let operation = TrustedOperation::IndirectCall(self.shard().sign_call(call, nonce, sender)?);
+        let request = self.shard().seal_operation(&operation)?;
+        self.recheck().await?;
+        let invoke = Call::invoke(&request);
+        let extrinsic = self.layer_one().submit_reporting(&invoke, payer, Wait::Finalized, report).await?;
+        let inclusion = extrinsic.inclusion.ok_or_else(|| layer_one::Error::Malformed {
+            what: "an extrinsic's status",
+            reason: "it is final and in no block".into(),
+        })?;
+        Ok(Invocation {
+            operation: operation.hash(),
+            nonce,
+            extrinsic: extrinsic.hash,
+            block_number: inclusion.block_number,
+            block_hash: inclusion.block_hash,
+        })
+    }
+
+    /// Waits, for `limit` at most, until a finalized block reports that the shard has consumed its inbox up to layer
+    /// one's block `height`. Reports since that block count too, so the wait may begin late.
+    pub async fn processed(
+        &self,
+        height: BlockNumber,
+        limit: Duration,
+    ) -> Result<Found<ProcessedParentchainBlock>, Error> {
+        let shard = self.shard().id;
+        let report = self.layer_one().await_event(height, limit, |event| {
+            event.processed_parentchain_block().filter(|report| report.shard == shard && report.block_number >= height)
+        });
+        report.await?.ok_or(Error::NotProcessed { block_number: height, limit })
+    }
+
+    /// Waits, for `limit` at most, until the shard has processed an invocation, and asks the enclave what became of it.
+    /// The outcome of a call that was executed may be that it failed. One that was consumed without being executed has
+    /// none: [`Error::WithoutEffect`]. Outcomes are kept for 1 000 blocks of the shard, so who asks later than that gets
+    /// the same error for a call that was executed.
+    pub async fn executed(&self, sender: &Signer, invocation: &Invocation, limit: Duration) -> Result<Outcome, Error> {
+        self.processed(invocation.block_number, limit).await?;
+        let operation = invocation.operation;
+        self.outcome(sender, operation).await?.ok_or(Error::WithoutEffect { operation })
+    }
+
+    /// Waits, for `limit` at most, until the shard's block at `height` is anchored in a finalized block of layer one.
+    pub async fn anchored(&self, height: u64, limit: Duration) -> Result<Anchored, Error> {
+        let anchored = self.layer_one().await_anchor(&self.shard().id, height, limit).await?;
+        anchored.ok_or(Error::NotAnchored { height, limit })
+    }
+}

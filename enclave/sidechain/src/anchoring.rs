@@ -1,0 +1,219 @@
+//! What of the shard layer one has anchored, and what it is asked to anchor next.
+
+use std::collections::VecDeque;
+
+use cloister_chain_primitives::{
+    Acknowledgement, Anchor, Anchored, BlockNumber, H256, SidechainBlockConfirmation, calls::Call,
+};
+use cloister_wire::TrustedOperationStatus;
+
+use crate::{
+    engine::{Action, Engine, Stop},
+    extrinsics::RESEND_BLOCKS,
+};
+
+/// The newest blocks, back to the anchored one.
+#[derive(Default)]
+pub(crate) struct Unanchored {
+    /// As last proven.
+    anchored: Option<Anchor>,
+    blocks: VecDeque<Stored>,
+    /// What layer one was asked to anchor last, and at which height.
+    asked: Option<(Anchor, BlockNumber)>,
+    /// On which layer-one block the newest recovered block rests.
+    recovered_on: Option<(BlockNumber, H256)>,
+    /// What was consumed of the inbox and not reported yet.
+    consumed: Option<Consumed>,
+}
+
+/// A block that is kept.
+pub(crate) struct Stored {
+    pub number: u64,
+    pub hash: H256,
+    /// Operations that it executed without failure, whose clients wait for more.
+    pub operations: Vec<H256>,
+    /// Operations that came through the inbox and were executed.
+    pub indirect: Vec<H256>,
+}
+
+/// What a confirmation says.
+struct Consumed {
+    number: BlockNumber,
+    hash: H256,
+    /// Indirect calls that were executed.
+    executed: Vec<H256>,
+}
+
+/// Why a recovered state is not the shard's newest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotNewest {
+    /// It ends before the anchored block.
+    #[error("layer one has anchored block {anchored}, and the newest that was kept is {newest}")]
+    Behind {
+        /// Height of the anchored block.
+        anchored: u64,
+        /// Height of the newest.
+        newest: u64,
+    },
+    /// It has another block at the anchored height.
+    #[error("layer one has anchored another block {anchored} than the one that was kept")]
+    Forked {
+        /// Height of the anchored block.
+        anchored: u64,
+    },
+    /// The anchored block is older than all that were kept.
+    #[error("layer one has anchored block {anchored}, and the oldest that was kept is {oldest}")]
+    TooShort {
+        /// Height of the anchored block.
+        anchored: u64,
+        /// Height of the oldest.
+        oldest: u64,
+    },
+}
+
+impl Unanchored {
+    /// Begins with blocks that were recovered.
+    pub fn recovered(blocks: Vec<Stored>) -> Self {
+        Self { blocks: blocks.into(), ..Self::default() }
+    }
+
+    /// Height of the anchored block; 0 without one.
+    pub fn anchored(&self) -> u64 {
+        self.anchored.map_or(0, |anchor| anchor.number)
+    }
+
+    /// Adds the newest block.
+    pub fn push(&mut self, block: Stored) {
+        self.blocks.push_back(block);
+    }
+
+    /// Up to this block of layer one the inbox was consumed, by executing these calls.
+    pub fn consumed(&mut self, (number, hash): (BlockNumber, H256), calls: impl IntoIterator<Item = H256>) {
+        let mut executed = self.consumed.take().map(|consumed| consumed.executed).unwrap_or_default();
+        executed.extend(calls);
+        self.consumed = Some(Consumed { number, hash, executed });
+    }
+
+    /// The newest recovered block rests on this layer-one block.
+    pub fn recovered_on(&mut self, layer_one: (BlockNumber, H256)) {
+        self.recovered_on = Some(layer_one);
+    }
+
+    /// What a start before this one consumed is reported together with the anchor that covers it. `inbox_consumed` entries
+    /// are consumed; those that no anchor covers were not reported.
+    fn report_recovered(&mut self, inbox_consumed: u64) {
+        let Some(layer_one) = self.recovered_on.take() else { return };
+        if inbox_consumed > self.anchored.map_or(0, |anchor| anchor.inbox_consumed) {
+            let after = self.anchored();
+            let blocks = self.blocks.iter().filter(|block| block.number > after);
+            let calls: Vec<H256> = blocks.flat_map(|block| block.indirect.iter().copied()).collect();
+            self.consumed(layer_one, calls);
+        }
+    }
+
+    /// Whether what was recovered contains what layer one has anchored, which it must before anybody is served.
+    fn check(&self, anchor: &Anchor) -> Result<(), NotNewest> {
+        let anchored = anchor.number;
+        let oldest = self.blocks.front().map_or(0, |block| block.number);
+        let newest = self.blocks.back().map_or(0, |block| block.number);
+        if newest < anchored {
+            return Err(NotNewest::Behind { anchored, newest });
+        }
+        match self.blocks.iter().find(|block| block.number == anchored) {
+            Some(block) if block.hash == anchor.header_hash => Ok(()),
+            Some(_) => Err(NotNewest::Forked { anchored }),
+            None => Err(NotNewest::TooShort { anchored, oldest }),
+        }
+    }
+
+    /// Takes in the proven anchor; operations that are final with it.
+    fn observe(&mut self, anchored: Option<Anchored>) -> Result<Vec<H256>, NotNewest> {
+        let Some(Anchored { anchor, .. }) = anchored else { return Ok(Vec::new()) };
+        if self.anchored == Some(anchor) {
+            return Ok(Vec::new());
+        }
+        self.check(&anchor)?;
+        self.anchored = Some(anchor);
+        let mut operations = Vec::new();
+        for block in self.blocks.iter_mut().take_while(|block| block.number <= anchor.number) {
+            operations.append(&mut block.operations);
+        }
+        while self.blocks.front().is_some_and(|block| block.number < anchor.number) {
+            self.blocks.pop_front();
+        }
+        Ok(operations)
+    }
+
+    /// Whether layer one is to anchor `newest`, at its height `number`.
+    fn is_due(&self, newest: &Anchor, number: BlockNumber) -> bool {
+        let news = newest.number > self.anchored();
+        // One that landed and was not taken is not repeated in every block.
+        let recently = self.asked.is_some_and(|(asked, at)| {
+            self.anchored != Some(asked) && number < at.saturating_add(RESEND_BLOCKS)
+        });
+        news && !recently
+    }
+}
+
+impl Engine {
+    /// Takes in what layer one has anchored; false if the engine must not go on.
+    pub(crate) fn observe_anchor(&mut self, anchored: Option<Anchored>) -> bool {
+        match self.unanchored.observe(anchored) {
+            Ok(operations) => {
+                let status = TrustedOperationStatus::Finalized;
+                self.actions.extend(
+                    operations.into_iter().map(|operation| Action::Status { operation, status, error: None }),
+                );
+                true
+            }
+            Err(not_newest) => {
+                self.stop(Stop::NotNewest(not_newest));
+                false
+            }
+        }
+    }
+
+    /// Asks layer one to anchor the newest block and reports what was consumed, one extrinsic at a time.
+    pub(crate) fn anchor(&mut self) {
+        let Some(view) = &self.view else { return };
+        if !self.serving || self.stopped || !self.extrinsics.is_idle() {
+            return;
+        }
+        let number = view.number;
+        self.unanchored.report_recovered(self.consumed);
+        let newest = self.head.as_ref().map(|head| Anchor {
+            number: head.header.block_number,
+            header_hash: head.hash,
+            inbox_consumed: self.consumed,
+            // Nothing is owed on layer one while there is no way out.
+            outbox_root: H256::zero(),
+        });
+        let mut calls = Vec::new();
+        if let Some(anchor) = newest.filter(|newest| self.unanchored.is_due(newest, number)) {
+            let signature = self.identity.incarnation.sign(&anchor.signed_bytes(&self.genesis, &self.shard));
+            let acknowledgement = Acknowledgement { account: self.identity.account.account(), signature };
+            let ancestor: Option<SidechainBlockConfirmation> =
+                self.unanchored.anchored.map(|anchored| anchored.confirmation());
+            self.unanchored.asked = Some((anchor, number));
+            calls.push(Call::confirm_imported_sidechain_block(
+                &self.shard,
+                ancestor.as_ref(),
+                &anchor,
+                &[acknowledgement],
+            ));
+        }
+        if let Some(Consumed { number, hash, executed }) = self.unanchored.consumed.take() {
+            let root = binary_merkle_tree::merkle_root::<sp_runtime::traits::Keccak256, _>(executed);
+            calls.push(Call::confirm_processed_parentchain_block(&self.shard, &hash, number, &root));
+        }
+        // Of two each counts for itself: what one says is true whatever became of the other.
+        let call = match <[Call; 1]>::try_from(calls) {
+            Ok([call]) => call,
+            Err(calls) if calls.is_empty() => return,
+            Err(calls) => Call::force_batch(&calls),
+        };
+        self.extrinsics.add(call);
+        self.send_extrinsics();
+    }
+}
