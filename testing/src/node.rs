@@ -25,6 +25,8 @@ pub struct Node {
     name: String,
     options: Vec<String>,
     url: String,
+    /// Where peers reach it, with its identity.
+    peer_address: String,
     directory: TempDir,
 }
 
@@ -38,20 +40,22 @@ impl Node {
     pub async fn start(name: &str, options: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
-        let (process, url) = spawn(name, &options, "0", directory.path()).await?;
-        Ok(Self { process, name: name.into(), options, url, directory })
+        let (process, url) = spawn(name, &options, "0", ANY_ADDRESS, directory.path()).await?;
+        let peer_address = peer_address(&Chain::connect(&url).await?).await?;
+        Ok(Self { process, name: name.into(), options, url, peer_address, directory })
     }
 
     /// Another node of the same development chain, which authors and finalizes nothing.
     pub async fn observer(&self) -> Result<Self> {
-        let options = ["--chain", "dev", "--bootnodes", &self.peer_address().await?];
+        let options = ["--chain", "dev", "--bootnodes", &self.peer_address];
         Self::start("observer", &options).await
     }
 
-    /// Starts it again with its database and where it was, after it was stopped.
+    /// Starts it again with its database and where it was, after it has ended.
     pub async fn start_again(&mut self) -> Result<()> {
         let port = self.url.rsplit(':').next().context("no port in the address")?;
-        let (process, _) = spawn(&self.name, &self.options, port, self.directory.path()).await?;
+        let (address, _identity) = self.peer_address.split_once("/p2p/").context("no identity in the address")?;
+        let (process, _) = spawn(&self.name, &self.options, port, address, self.directory.path()).await?;
         self.process = process;
         Ok(())
     }
@@ -94,16 +98,15 @@ impl Node {
     pub async fn stop(&mut self) -> Result<ExitStatus> {
         self.process.stop().await
     }
+}
 
-    /// Where peers reach it.
-    async fn peer_address(&self) -> Result<String> {
-        let chain = self.chain().await?;
-        crate::eventually("an address for peers", TIMEOUT, async || {
-            let addresses: Vec<String> = chain.request("system_localListenAddresses", rpc_params![]).await?;
-            Ok(addresses.into_iter().find(|address| address.starts_with("/ip4/127.0.0.1/tcp/")))
-        })
-        .await
-    }
+/// Where peers reach a node.
+async fn peer_address(chain: &Chain) -> Result<String> {
+    crate::eventually("an address for peers", TIMEOUT, async || {
+        let addresses: Vec<String> = chain.request("system_localListenAddresses", rpc_params![]).await?;
+        Ok(addresses.into_iter().find(|address| address.starts_with("/ip4/127.0.0.1/tcp/")))
+    })
+    .await
 }
 
 /// Two validators, Alice and Bob, on the chain `local_testnet`.
@@ -119,18 +122,25 @@ impl Network {
     pub async fn local_testnet() -> Result<Self> {
         // Without a key of its own on disk, a validator wants to be given the one that names it to its peers.
         let alice = Node::start("alice", &["--chain", "local_testnet", "--alice", "--node-key", &node_key(1)]).await?;
-        let address = alice.peer_address().await?;
-        let options = ["--chain", "local_testnet", "--bob", "--node-key", &node_key(2), "--bootnodes", &address];
+        // Reserved peers are looked for again for as long as it takes.
+        let (key, alices) = (node_key(2), &alice.peer_address);
+        let options = ["--chain", "local_testnet", "--bob", "--node-key", &key, "--reserved-nodes", alices];
         let bob = Node::start("bob", &options).await?;
         Ok(Self { alice, bob })
     }
 }
 
-async fn spawn(name: &str, options: &[String], port: &str, directory: &Path) -> Result<(Process, String)> {
+async fn spawn(
+    name: &str,
+    options: &[String],
+    port: &str,
+    peer_address: &str,
+    directory: &Path,
+) -> Result<(Process, String)> {
     let mut command = Command::new(binary("cloister-node")?);
     command
         .args(options)
-        .args(["--name", name, "--rpc-port", port, "--listen-addr", "/ip4/127.0.0.1/tcp/0"])
+        .args(["--name", name, "--rpc-port", port, "--listen-addr", peer_address])
         // Nothing of the world outside: no other chain of the same genesis, no metrics port, no telemetry.
         .args(["--no-mdns", "--no-prometheus", "--no-telemetry"])
         // Tests look back to block 0.
@@ -147,6 +157,8 @@ fn node_key(number: u8) -> String {
     format!("{number:064x}")
 }
 
+/// On this machine, at a port that is free.
+const ANY_ADDRESS: &str = "/ip4/127.0.0.1/tcp/0";
 /// What a node says when its JSON-RPC listens; the address follows.
 const RPC_LINE: &str = "Running JSON-RPC server: addr=";
 

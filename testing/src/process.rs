@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -50,9 +50,21 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log })
     }
 
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    /// The one process that it has started and that still runs.
+    pub fn only_child(&self) -> Result<Grandchild> {
+        // Threads other than the first may have started it.
+        let mut found = Vec::new();
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let children = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+            for child in children.split_whitespace() {
+                found.push(Grandchild(child.parse().ok().and_then(Pid::from_raw).context("no process id")?));
+            }
+        }
+        found.retain(Grandchild::is_running);
+        match found.as_slice() {
+            [child] => Ok(*child),
+            children => bail!("{} has started {children:?}", self.name),
+        }
     }
 
     /// What it has written.
@@ -136,6 +148,23 @@ impl Drop for Process {
         if std::thread::panicking() {
             eprintln!("{}{}", self.name, self.log);
         }
+    }
+}
+
+/// A process that a child has started.
+#[derive(Clone, Copy, Debug)]
+pub struct Grandchild(Pid);
+
+impl Grandchild {
+    /// Whether it runs. One that has ended may still wait for its parent to take note.
+    pub fn is_running(&self) -> bool {
+        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.0.as_raw_nonzero())) else { return false };
+        stat.rsplit(") ").next().is_some_and(|state| !state.starts_with('Z'))
+    }
+
+    /// Ends it without warning (SIGKILL).
+    pub fn kill(&self) -> Result<()> {
+        kill_process(self.0, Signal::KILL).with_context(|| format!("cannot kill {self:?}"))
     }
 }
 
@@ -276,7 +305,7 @@ mod tests {
         assert!(!process.log().contains("three"));
         assert!(process.is_running());
         process.stop().await.unwrap();
-        let log = std::fs::read_to_string(directory.path().join("shell.log")).unwrap();
+        let log = fs::read_to_string(directory.path().join("shell.log")).unwrap();
         assert!(log.contains("one\n") && log.contains("two\n"), "{log}");
     }
 
@@ -287,6 +316,19 @@ mod tests {
         process.line("luck", SOON).await.unwrap();
         let error = process.line("ready", SOON).await.unwrap_err().to_string();
         assert!(error.contains("exit status: 3") && error.contains("out of luck"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_a_child_starts_is_found_and_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = shell("sleep 60 & echo started; wait; echo over; exec sleep 60", directory.path());
+        process.line("started", SOON).await.unwrap();
+        let grandchild = process.only_child().unwrap();
+        assert!(grandchild.is_running());
+        grandchild.kill().unwrap();
+        process.line("over", SOON).await.unwrap();
+        assert!(!grandchild.is_running());
+        assert!(process.only_child().is_err());
     }
 
     #[tokio::test]

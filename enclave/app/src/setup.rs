@@ -6,7 +6,7 @@ use cloister_chain_primitives::{H256, ShardId, config::MeasuredConfig, extrinsic
 use cloister_claims::Collateral;
 use cloister_keys::{IncarnationKey, ShieldingKeyPair, TlsIdentity};
 use cloister_link::message::StopReason;
-use cloister_sidechain::{Engine, Identity, Setup};
+use cloister_sidechain::{Engine, Identity, Setup, SnapshotRules};
 use cloister_stf::Program;
 use cloister_tee::{Backend, Tee};
 use codec::DecodeAll;
@@ -97,6 +97,7 @@ pub fn set_up(backend: &dyn Backend, program: &'static dyn Program, start: Start
         shielding: shielding.clone(),
         state_secret: identity.state_secret,
         program,
+        snapshots: SnapshotRules::default(),
         url: start.url,
         requested_shard: start.shard,
     })?;

@@ -149,9 +149,9 @@ impl Unanchored {
     fn is_due(&self, newest: &Anchor, number: BlockNumber) -> bool {
         let news = newest.number > self.anchored();
         // One that landed and was not taken is not repeated in every block.
-        let recently = self.asked.is_some_and(|(asked, at)| {
-            self.anchored != Some(asked) && number < at.saturating_add(RESEND_BLOCKS)
-        });
+        let recently = self
+            .asked
+            .is_some_and(|(asked, at)| self.anchored != Some(asked) && number < at.saturating_add(RESEND_BLOCKS));
         news && !recently
     }
 }
@@ -162,9 +162,11 @@ impl Engine {
         match self.unanchored.observe(anchored) {
             Ok(operations) => {
                 let status = TrustedOperationStatus::Finalized;
-                self.actions.extend(
-                    operations.into_iter().map(|operation| Action::Status { operation, status, error: None }),
-                );
+                self.actions.extend(operations.into_iter().map(|operation| Action::Status {
+                    operation,
+                    status,
+                    error: None,
+                }));
                 true
             }
             Err(not_newest) => {

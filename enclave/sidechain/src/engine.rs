@@ -27,7 +27,7 @@ use crate::{
     production::{EXECUTION_SHARE, Work},
     recovery::{Kept, Recovered, Recovery, RecoveryError},
     registration::{OwnRegistration, Stated},
-    storing::Snapshots,
+    storing::{SnapshotRules, Snapshots},
 };
 
 /// One shard, served by one start of one enclave.
@@ -93,6 +93,8 @@ pub struct Setup {
     pub state_secret: StateSecret,
     /// What calls do.
     pub program: &'static dyn Program,
+    /// When and how the state is snapshotted.
+    pub snapshots: SnapshotRules,
     /// Where clients find the worker, by the host's word.
     pub url: Option<WorkerUrl>,
     /// The shard that the operator wants served; a new one if absent.
@@ -319,6 +321,7 @@ impl Engine {
             shielding,
             state_secret,
             program,
+            snapshots,
             url,
             requested_shard,
             chain_version,
@@ -379,7 +382,7 @@ impl Engine {
             suspects: Suspects::default(),
             outcomes: Outcomes::default(),
             unanchored: Unanchored::default(),
-            snapshots: Snapshots::default(),
+            snapshots: Snapshots::new(snapshots),
             stores: 0,
             serving: false,
             time_hint: 0,
@@ -474,7 +477,7 @@ impl Engine {
         self.state = state;
         self.outcomes = outcomes;
         self.unanchored = Unanchored::recovered(blocks);
-        self.snapshots = Snapshots::recovered(base, journal_bytes);
+        self.snapshots.recovered(base, journal_bytes);
         if let Some(head) = head {
             self.parent_time = Some(head.timestamp);
             self.parent_layer_one = head.layer_one.0;

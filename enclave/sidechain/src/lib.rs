@@ -39,3 +39,4 @@ pub use production::{
 };
 pub use queries::{CallRefused, Figures, MAX_QUERY_LIFETIME_BLOCKS, QueryRefused, VerifiedGetter};
 pub use recovery::{BlockFlaw, Kept, RecoveryError};
+pub use storing::SnapshotRules;

@@ -168,6 +168,18 @@ mod tests {
         assert!(!suspects.is_suspect(&entry));
     }
 
+    /// Later versions must read what this one wrote.
+    #[test]
+    fn the_first_format_of_a_mark_is_frozen() {
+        let secret = StateSecret::from_bytes([3; 32]);
+        let scope = Scope { secret: &secret, genesis: &GENESIS, shard: &SHARD };
+        let mut suspects = restart(&Suspects::default(), &[call(1)], 4);
+        suspects.open(&scope, &hex::decode(SEALED).unwrap()).unwrap();
+        assert_eq!(suspects.last.as_ref().map(|mark| hex::encode(mark.encode())), Some(MARK.into()));
+        suspects.judge(8);
+        assert!(suspects.is_suspect(&call(1)) && suspects.is_suspect(&Item::Entry(2)));
+    }
+
     #[test]
     fn a_mark_of_an_unknown_version_and_one_that_is_altered_are_refused() {
         let secret = StateSecret::from_bytes([3; 32]);
@@ -179,4 +191,7 @@ mod tests {
         *sealed.last_mut().unwrap() ^= 1;
         assert_eq!(suspects.open(&scope, &sealed), Err(RecoveryError::Mark(SealError::NotAuthentic)));
     }
+
+    const MARK: &str = "010900000000000000080000000000000000000000000000000000000000000000000000000000000000010102000000000000000400000000000000000000000000000000000000000000000000000000000000000100";
+    const SEALED: &str = "f2eab05636ead3ddb3db070671301de560119b1c63728535b6c7d7d5a5d4a3afb2fa26ad4fa7f3e769f875448f9f7735c4357354c10b2a451526c97cf4f3062373318e7b96e1ad19f35a0ca2dfa00388673fbcc3d6d103f09a6b492721565e5f45e8fafe2429f138db5b99aea5c3a247909cf71a95154ab61e48f14ce172193f8b5f6d96071b7c";
 }

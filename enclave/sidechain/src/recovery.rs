@@ -323,3 +323,47 @@ impl Recovery {
 
 /// The format of bodies that this code writes.
 const BODY_VERSION: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use cloister_state::StateSecret;
+
+    use super::*;
+
+    const GENESIS: H256 = H256::repeat_byte(1);
+    const SHARD: ShardId = ShardId(H256::repeat_byte(2));
+
+    fn body() -> BlockBody {
+        let diff = [(b"a".to_vec(), Some(b"1".to_vec())), (b"b".to_vec(), None)].into_iter().collect();
+        let account = AccountId::new([4; 32]);
+        let outcomes =
+            vec![(account.clone(), H256::repeat_byte(5), Ok(())), (account, H256::repeat_byte(6), Err("no".into()))];
+        BlockBody::new(diff, outcomes, vec![H256::repeat_byte(5)])
+    }
+
+    /// Later versions must read what this one wrote.
+    #[test]
+    fn the_first_format_of_a_body_is_frozen() {
+        let secret = StateSecret::from_bytes([3; 32]);
+        let scope = Scope { secret: &secret, genesis: &GENESIS, shard: &SHARD };
+        assert_eq!(hex::encode(body().encode()), BODY);
+        assert_eq!(BlockBody::open(&scope, 7, &hex::decode(SEALED).unwrap()), Ok(body()));
+        assert_eq!(
+            BlockBody::open(&scope, 8, &hex::decode(SEALED).unwrap()),
+            Err(BlockFlaw::Changes(SealError::NotAuthentic))
+        );
+    }
+
+    #[test]
+    fn a_body_of_an_unknown_version_is_named() {
+        let secret = StateSecret::from_bytes([3; 32]);
+        let scope = Scope { secret: &secret, genesis: &GENESIS, shard: &SHARD };
+        let open = |plain: &[u8]| BlockBody::open(&scope, 7, &scope.seal(Purpose::Block { number: 7 }, plain).unwrap());
+        assert_eq!(open(&[2, 0]), Err(BlockFlaw::Version(2)));
+        assert_eq!(open(&[]), Err(BlockFlaw::Changes(SealError::Encoding)));
+        assert_eq!(open(&[&body().encode()[..], &[0]].concat()), Err(BlockFlaw::Changes(SealError::Encoding)));
+    }
+
+    const BODY: &str = "010804610104310462000804040404040404040404040404040404040404040404040404040404040404040505050505050505050505050505050505050505050505050505050505050505000404040404040404040404040404040404040404040404040404040404040404060606060606060606060606060606060606060606060606060606060606060601086e6f040505050505050505050505050505050505050505050505050505050505050505";
+    const SEALED: &str = "99776672f75f7f9dc837884db5416ff20c015cc64363009bd6949252c7d935ef5d2f82800dc9a040b7fc99a5974ad9394d9d2c48867fcabfff4c558cc0fd4c14435788081e2d043e274b4a6c847c5c3476570871ce7aec01c06c8fd5074b9c6177e3521a678e050c37cf935d64c0c2720502c38d4612d43749af77cdcb1b5c0dfe3222d322c26d738b8c0842b4984c0d0b4519c35389bc47f18a5aaaf2ac089e0fcf93680b67f65a8ad3e71f93e568d3847fcec9a93b5f3d44899536971846fcf20693b95c531257386476714ddb87cea723857acbf0f8c7f55ea7759b94433a9c";
+}

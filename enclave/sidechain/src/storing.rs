@@ -5,9 +5,26 @@ use cloister_state::{Point, Scope, SnapshotWriter};
 
 use crate::engine::{Action, Engine, Keep, Stop};
 
+/// When and how the state is snapshotted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SnapshotRules {
+    /// Blocks may grow to so many bytes before a snapshot is taken, or to the state's own size if that is more: what
+    /// recovery reads stays within a small multiple of the state.
+    pub journal_bytes: u64,
+    /// Keys and values in a piece, bytes, roughly: one more entry than fits.
+    pub piece_bytes: usize,
+}
+
+impl Default for SnapshotRules {
+    /// After 4 MiB, in pieces of 256 KiB, which take about a millisecond each.
+    fn default() -> Self {
+        Self { journal_bytes: 4 * 1024 * 1024, piece_bytes: 256 * 1024 }
+    }
+}
+
 /// Snapshots and the blocks after the newest.
-#[derive(Default)]
 pub(crate) struct Snapshots {
+    rules: SnapshotRules,
     /// The block on which the newest snapshot rests; 0 without one.
     pub base: u64,
     /// Bytes of the blocks after it.
@@ -34,9 +51,15 @@ enum Step {
 }
 
 impl Snapshots {
-    /// As recovery found them.
-    pub fn recovered(base: u64, journal_bytes: u64) -> Self {
-        Self { base, journal_bytes, taking: None }
+    /// None yet.
+    pub fn new(rules: SnapshotRules) -> Self {
+        Self { rules, base: 0, journal_bytes: 0, taking: None }
+    }
+
+    /// What recovery found.
+    pub fn recovered(&mut self, base: u64, journal_bytes: u64) {
+        self.base = base;
+        self.journal_bytes = journal_bytes;
     }
 
     /// A block of so many bytes was asked to be kept.
@@ -86,7 +109,7 @@ impl Engine {
     pub(crate) fn take_snapshot(&mut self) {
         if self.snapshots.taking.is_none() {
             let state_bytes = u64::try_from(self.state.bytes()).unwrap_or(u64::MAX);
-            if self.snapshots.journal_bytes < state_bytes.max(MIN_JOURNAL_BYTES) {
+            if self.snapshots.journal_bytes < state_bytes.max(self.snapshots.rules.journal_bytes) {
                 return;
             }
             let (number, hash) = self.head.as_ref().map_or((0, H256::zero()), |head| (self.height(), head.hash));
@@ -99,13 +122,13 @@ impl Engine {
                 Err(_) => return self.stop(Stop::Internal("no randomness for a snapshot")),
             }
         }
-        let height = self.height();
+        let (height, piece_bytes) = (self.height(), self.snapshots.rules.piece_bytes);
         let Some(taking) = self.snapshots.taking.as_mut().filter(|taking| matches!(taking.step, Step::Take)) else {
             return;
         };
         let scope = Scope { secret: &self.state_secret, genesis: &self.genesis, shard: &self.shard };
         let (snapshot, index) = (taking.writer.name(), taking.writer.chunks());
-        let keep = match taking.writer.chunk(&self.state, height, &scope, PIECE_BYTES) {
+        let keep = match taking.writer.chunk(&self.state, height, &scope, piece_bytes) {
             Some(Ok(bytes)) => Keep::SnapshotPiece { snapshot, index, bytes },
             Some(Err(_)) => return self.stop(Stop::Internal("a piece of a snapshot could not be sealed")),
             None => {
@@ -123,9 +146,3 @@ impl Engine {
         }
     }
 }
-
-/// Blocks may grow to so many bytes before a snapshot is taken, or to the state's own size if that is more: what recovery
-/// reads stays within a small multiple of the state.
-const MIN_JOURNAL_BYTES: u64 = 4 * 1024 * 1024;
-/// Keys and values in a piece of a snapshot, roughly: sealing it takes about a millisecond.
-const PIECE_BYTES: usize = 256 * 1024;

@@ -7,7 +7,9 @@ use cloister_chain_primitives::{
     AccountId, Acknowledgement, Anchor, Anchored, BlockNumber, H256, Nonce, ShardBirth, ShardEntry, ShardId,
     SidechainBlockConfirmation, storage,
 };
+use cloister_synthetic_layer_one::Registry;
 use codec::{Compact, Decode, Encode};
+use sp_core::{Pair, ed25519};
 use sp_runtime::{MultiAddress, MultiSignature, generic::Era};
 
 use crate::UNIT;
@@ -23,21 +25,41 @@ pub enum Effect {
     Anchored(Anchor),
     /// An anchor did not follow the stored one.
     Refused(Anchor),
+    /// An anchor was not acknowledged by the incarnation that is registered.
+    Unacknowledged(Anchor),
     /// Consumption was confirmed up to this block, with this root.
     Processed(BlockNumber, H256),
+}
+
+/// What is signed of an extrinsic besides its call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signed {
+    pub account: AccountId,
+    pub nonce: Nonce,
+    pub era: Era,
+}
+
+impl Signed {
+    /// Reads up to the call.
+    pub fn read(input: &mut &[u8]) -> Self {
+        Compact::<u32>::decode(input).unwrap();
+        assert_eq!(u8::decode(input).unwrap(), 0x84, "signed, version 4");
+        let MultiAddress::Id(account) = MultiAddress::<AccountId, ()>::decode(input).unwrap() else {
+            panic!("no account")
+        };
+        MultiSignature::decode(input).unwrap();
+        let era = Era::decode(input).unwrap();
+        let Compact(nonce) = Compact::<Nonce>::decode(input).unwrap();
+        Compact::<u128>::decode(input).unwrap();
+        assert_eq!(u8::decode(input).unwrap(), 0, "no metadata hash");
+        Self { account, nonce, era }
+    }
 }
 
 /// Executes a signed extrinsic in the block `at` if its nonce is the account's next. `None` if it is not.
 pub fn execute(storage: &mut Storage, genesis: &H256, at: BlockNumber, extrinsic: &[u8]) -> Option<Vec<Effect>> {
     let input = &mut &extrinsic[..];
-    Compact::<u32>::decode(input).unwrap();
-    assert_eq!(u8::decode(input).unwrap(), 0x84, "signed, version 4");
-    let MultiAddress::Id(account) = MultiAddress::<AccountId, ()>::decode(input).unwrap() else { panic!("no account") };
-    MultiSignature::decode(input).unwrap();
-    Era::decode(input).unwrap();
-    let Compact(nonce) = Compact::<Nonce>::decode(input).unwrap();
-    Compact::<u128>::decode(input).unwrap();
-    assert_eq!(u8::decode(input).unwrap(), 0, "no metadata hash");
+    let Signed { account, nonce, .. } = Signed::read(input);
     if nonce != next_nonce(storage, &account) {
         return None;
     }
@@ -61,6 +83,15 @@ pub fn use_nonce(storage: &mut Storage, account: &AccountId) {
     storage.insert(storage::account(account), info.encode());
 }
 
+/// Whether the member's registered incarnation signed it.
+fn acknowledged(storage: &Storage, message: &[u8], acknowledgement: &Acknowledgement) -> bool {
+    let Acknowledgement { account, signature } = acknowledgement;
+    Registry::record(storage, account).is_some_and(|record| {
+        let key = ed25519::Public::from_raw(record.incarnation_key);
+        ed25519::Pair::verify(&ed25519::Signature::from_raw(*signature), message, &key)
+    })
+}
+
 fn call(storage: &mut Storage, genesis: &H256, at: BlockNumber, input: &mut &[u8], effects: &mut Vec<Effect>) {
     match <(u8, u8)>::decode(input).unwrap() {
         (9, 4) => {
@@ -71,7 +102,10 @@ fn call(storage: &mut Storage, genesis: &H256, at: BlockNumber, input: &mut &[u8
         (53, 0) => {
             type Arguments = (ShardId, Option<SidechainBlockConfirmation>, Anchor, Vec<Acknowledgement>);
             let (shard, ancestor, anchor, acknowledgements) = Arguments::decode(input).unwrap();
-            assert_eq!(acknowledgements.len(), 1);
+            let [acknowledgement] = &acknowledgements[..] else { panic!("one member acknowledges") };
+            if !acknowledged(storage, &anchor.signed_bytes(genesis, &shard), acknowledgement) {
+                return effects.push(Effect::Unacknowledged(anchor));
+            }
             let key = storage::anchor(&shard);
             let stored = storage.get(&key).map(|stored| Anchored::decode(&mut &stored[..]).unwrap().anchor);
             let follows = ancestor == stored.map(|stored| stored.confirmation())

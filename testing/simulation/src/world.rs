@@ -13,7 +13,7 @@ use cloister_chain_primitives::{
 };
 use cloister_claims::{Evidence, TeeKind};
 use cloister_keys::{AccountKey, IncarnationKey, ShieldingKeyPair};
-use cloister_sidechain::{Action, Engine, Identity, Keep, QueryRefused, Setup, Stop, VerifiedGetter};
+use cloister_sidechain::{Action, Engine, Identity, Keep, QueryRefused, Setup, SnapshotRules, Stop, VerifiedGetter};
 use cloister_state::StateSecret;
 use cloister_stf::{Payments, Program, VerifiedCall, verify};
 use cloister_synthetic_layer_one::{Chain, Registry, State, Voters};
@@ -63,6 +63,8 @@ pub struct World {
     pub registry: Registry,
     /// What the enclave wants to register.
     pub registrations: Vec<Registration>,
+    /// The extrinsics that do.
+    pub registering: Vec<Vec<u8>>,
     /// When its registration expires, as it said last.
     pub registered: Option<u64>,
     /// Whether the attester works.
@@ -76,11 +78,18 @@ pub struct World {
     pub landed: u32,
     /// What extrinsics of enclaves did on layer one, by [`Self::include`].
     pub effects: Vec<Effect>,
-    program: &'static dyn Program,
-    /// Of which all starts have the same account, state secret and so shard.
-    identity: [u8; 32],
-    states: BTreeMap<H256, BTreeMap<Vec<u8>, Vec<u8>>>,
+    enclave: Enclave,
+    states: BTreeMap<H256, Arc<State>>,
     inbox_length: u64,
+}
+
+/// What all starts of an enclave have in common.
+#[derive(Clone)]
+pub struct Enclave {
+    pub program: &'static dyn Program,
+    pub snapshots: SnapshotRules,
+    /// From which account, state secret and so shard follow.
+    pub identity: [u8; 32],
 }
 
 impl World {
@@ -96,15 +105,23 @@ impl World {
 
     /// An enclave whose calls do what `program` says.
     pub fn running(program: &'static dyn Program, requested_shard: Option<ShardId>) -> Self {
-        let (chain, voters) = (Chain::new(0), Voters::new(0, 1..=4));
+        let mut identity = [0; 32];
+        identity[..16].copy_from_slice(&H256::random().0[..16]);
+        let enclave = Enclave { program, snapshots: SnapshotRules::default(), identity };
+        let mut world = Self::of(enclave, Voters::new(0, 1..=4), requested_shard);
+        world.recover();
+        world
+    }
+
+    /// A certain enclave before its host gives anything back.
+    pub fn of(enclave: Enclave, voters: Voters, requested_shard: Option<ShardId>) -> Self {
+        let chain = Chain::new(0);
         let mut storage = BTreeMap::new();
         storage.insert(storage::enclave_bridge_version(), storage::ENCLAVE_BRIDGE_VERSION.encode());
         storage.insert(storage::teerex_version(), storage::TEEREX_VERSION.encode());
         storage.insert(storage::sidechain_version(), storage::SIDECHAIN_VERSION.encode());
-        let mut identity = [0; 32];
-        identity[..16].copy_from_slice(&H256::random().0[..16]);
-        let mut world = Self {
-            engine: start(&chain, &voters, &identity, program, requested_shard),
+        Self {
+            engine: start(&chain, &voters, &enclave, requested_shard),
             chain,
             voters,
             storage,
@@ -121,6 +138,7 @@ impl World {
             submitted: vec![],
             registry: Registry::new(FINGERPRINT),
             registrations: vec![],
+            registering: vec![],
             registered: None,
             attests: true,
             refused: vec![],
@@ -129,13 +147,10 @@ impl World {
             behind: vec![],
             landed: 0,
             effects: vec![],
-            program,
-            identity,
+            enclave,
             states: BTreeMap::new(),
             inbox_length: 0,
-        };
-        world.recover();
-        world
+        }
     }
 
     /// Another start of the same sealed identity, beside this one or after it, on the same layer one, with a copy of what
@@ -155,15 +170,14 @@ impl World {
     /// The same before the host gives anything back.
     pub fn start_without_disk(&self) -> Self {
         Self {
-            engine: start(&self.chain, &self.voters, &self.identity, self.program, None),
+            engine: start(&self.chain, &self.voters, &self.enclave, None),
             chain: self.chain.clone(),
             voters: self.voters.clone(),
             storage: self.storage.clone(),
             registry: self.registry.clone(),
             now: self.now,
             disk: Disk::default(),
-            identity: self.identity,
-            program: self.program,
+            enclave: self.enclave.clone(),
             landed: self.landed,
             states: self.states.clone(),
             inbox_length: self.inbox_length,
@@ -178,6 +192,7 @@ impl World {
             statuses: vec![],
             submitted: vec![],
             registrations: vec![],
+            registering: vec![],
             registered: None,
             attests: true,
             refused: vec![],
@@ -185,6 +200,22 @@ impl World {
             serving: false,
             behind: vec![],
         }
+    }
+
+    /// The same, while this enclave is gone and the rest of the world goes on.
+    pub fn replace_engine(&mut self) {
+        self.engine = start(&self.chain, &self.voters, &self.enclave, None);
+        (self.recovered, self.registered, self.stopped, self.serving) = (None, None, None, false);
+        self.unkept.clear();
+        self.unopened.clear();
+        self.questions.clear();
+        self.blocks.clear();
+        self.statuses.clear();
+        self.submitted.clear();
+        self.registrations.clear();
+        self.registering.clear();
+        self.refused.clear();
+        self.behind.clear();
     }
 
     /// The enclave gets back all that its host keeps.
@@ -361,16 +392,26 @@ impl World {
     pub fn build(&mut self) -> u32 {
         self.now += 1_000;
         self.storage.insert(storage::timestamp(), self.now.encode());
-        let root = state(&self.storage).root();
-        let number = self.chain.push(|header| header.state_root = root);
-        self.states.insert(self.chain.header(number).hash(), self.storage.clone());
+        let state = Arc::new(state(&self.storage));
+        let number = self.chain.push(|header| header.state_root = state.root());
+        self.states.insert(self.chain.header(number).hash(), state);
         number
+    }
+
+    /// Layer one makes a block about whose state nobody will ask.
+    pub fn build_unread(&mut self) -> u32 {
+        self.now += 1_000;
+        self.chain.push(|_| ())
     }
 
     /// The host passes on finality up to the newest block.
     pub fn tell_finality(&mut self) {
+        self.tell_finality_of(self.chain.headers.len() as u32 - 1);
+    }
+
+    /// The host passes on finality up to the block `last`.
+    pub fn tell_finality_of(&mut self, last: u32) {
         let first = self.engine.figures().layer_one + 1;
-        let last = self.chain.headers.len() as u32 - 1;
         let justification = self.voters.justify(self.chain.header(last)).encode();
         self.engine.finality(self.chain.range(first, last), &justification);
         self.take_actions();
@@ -382,7 +423,7 @@ impl World {
             return false;
         }
         let (question, at, keys) = self.questions.remove(0);
-        let proof = state(&self.states[&at]).prove(&keys);
+        let proof = self.states[&at].prove(&keys);
         self.engine.proof(question, Some(proof));
         self.take_actions();
         true
@@ -446,9 +487,10 @@ impl World {
                     actions.extend(self.engine.take_actions());
                 }
                 Action::Attest(_) => {}
-                Action::Register { registration, .. } => {
+                Action::Register { registration, extrinsic } => {
                     self.check(&registration);
                     self.registrations.push(registration);
+                    self.registering.push(extrinsic);
                 }
                 Action::Registered { expires_at } => self.registered = Some(expires_at),
                 Action::Refused(error) => self.refused.push(error),
@@ -548,14 +590,8 @@ pub fn state(storage: &BTreeMap<Vec<u8>, Vec<u8>>) -> State {
     State::new(storage.clone(), StateVersion::V1)
 }
 
-/// A start of the enclave with this sealed identity.
-fn start(
-    chain: &Chain,
-    voters: &Voters,
-    identity: &[u8; 32],
-    program: &'static dyn Program,
-    requested_shard: Option<ShardId>,
-) -> Engine {
+/// A start of the enclave.
+fn start(chain: &Chain, voters: &Voters, enclave: &Enclave, requested_shard: Option<ShardId>) -> Engine {
     let config = chain.config(voters);
     Engine::new(Setup {
         chain_version: ChainVersion { genesis: config.genesis, spec_version: 1, transaction_version: 1 },
@@ -563,13 +599,14 @@ fn start(
         kind: TeeKind::Simulated,
         fingerprint: FINGERPRINT,
         identity: Identity {
-            account: AccountKey::from_seed(identity).unwrap(),
+            account: AccountKey::from_seed(&enclave.identity).unwrap(),
             incarnation: IncarnationKey::draw().unwrap(),
             tls_key_hash: [7; 32],
         },
         shielding: shielding(),
-        state_secret: StateSecret::from_bytes(*identity),
-        program,
+        state_secret: StateSecret::from_bytes(enclave.identity),
+        program: enclave.program,
+        snapshots: enclave.snapshots,
         url: Some(worker_url()),
         requested_shard,
     })

@@ -35,6 +35,7 @@ impl Fixture {
             shielding: shielding.clone(),
             state_secret: StateSecret::draw().unwrap(),
             program: &cloister_stf::Payments,
+            snapshots: cloister_sidechain::SnapshotRules::default(),
             url: None,
             requested_shard: None,
             chain_version: ChainVersion { genesis, spec_version: 1, transaction_version: 1 },

@@ -1,8 +1,8 @@
 //! Calls through layer one's inbox, and calls that break the enclave.
 
 use cloister_chain_primitives::H256;
-use cloister_simulation::{UNIT, World, account, key, layer_one::Effect};
 use cloister_sidechain::{CallRefused, MAX_INBOX_PER_BLOCK};
+use cloister_simulation::{UNIT, World, account, key, layer_one::Effect};
 use cloister_stf::Program;
 use cloister_wire::{
     InboxStatus, Outcome, TrustedCall, TrustedCallSigned, TrustedGetter, TrustedOperation, TrustedOperationStatus::*,
@@ -238,7 +238,8 @@ fn calls_that_misbehave_fail_with_a_reason_and_the_shard_goes_on() {
 
     // One that no slot has room for is refused at the door, and counts for nothing in the inbox.
     let scope = world.engine.scope();
-    let TrustedOperation::IndirectCall(signed) = indirect(&world, "Alice", pay("Alice", "Bob", TOO_HEAVY), nonce + 1) else {
+    let TrustedOperation::IndirectCall(signed) = indirect(&world, "Alice", pay("Alice", "Bob", TOO_HEAVY), nonce + 1)
+    else {
         unreachable!()
     };
     let refused = cloister_stf::verify(H256::zero(), signed, &scope, &world.engine.rules()).unwrap_err();

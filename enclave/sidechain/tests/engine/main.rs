@@ -1,7 +1,7 @@
 //! The engine against a synthetic layer one: what it does, and what a lying host cannot make it do.
 
 mod hostile_host;
-mod payments;
-mod registration;
 mod indirect;
+mod payments;
 mod persistence;
+mod registration;
