@@ -17,9 +17,11 @@ use codec::Encode;
 use rand::{Rng, SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 use sp_core::{Pair, sr25519};
-use sp_crypto_hashing::{blake2_128, twox_128};
 
-use crate::{Figure, SEED};
+use crate::{
+    Figure, SEED,
+    accounts::{self, BALANCE},
+};
 
 /// The figures of this module.
 pub fn names() -> Vec<String> {
@@ -93,7 +95,8 @@ impl Shard {
             .collect();
 
         let key = StateSecret::from_bytes(SECRET).commitment_key();
-        let state = ShardState::genesis(genesis_storage().expect("genesis").into_iter().chain(entries(&ids)), &key);
+        let state =
+            ShardState::genesis(genesis_storage().expect("genesis").into_iter().chain(accounts::storage(&ids)), &key);
         assert_eq!(account_count(&state), accounts as u64);
         assert_eq!(free_balance(&state, &ids[0]), BALANCE);
         assert_eq!(total_issuance(&state), BALANCE * accounts as Balance);
@@ -112,41 +115,18 @@ impl Shard {
         let mut block = BlockExecution::begin(&self.state, context, &Payments).expect("context");
         let done = calls.iter().filter(|call| block.call(call) == Ok(CallOutcome::Done)).count();
         let diff = block.finish().expect("block");
-        self.state.apply(&diff);
-        let commitment = self.state.commitment();
-        let encrypted = scope.seal(Purpose::Block { number }, &diff.encode()).expect("encryption");
+        let changes = diff.len();
+        let prepared = self.state.prepare(diff);
+        let encrypted = scope.seal(Purpose::Block { number }, &prepared.diff().encode()).expect("encryption");
+        let commitment = prepared.commitment_after();
+        assert!(self.state.commit(prepared));
         let time = start.elapsed();
 
-        assert_eq!((done, commitment.is_zero(), encrypted.is_empty()), (TRANSFERS, false, false));
+        assert_eq!((done, self.state.commitment(), encrypted.is_empty()), (TRANSFERS, commitment, false));
         // Two accounts and a nonce per transfer; height, time and, at first, the layer-one head.
-        assert!((3 * TRANSFERS + 2..=3 * TRANSFERS + 3).contains(&diff.len()), "{} keys", diff.len());
+        assert!((3 * TRANSFERS + 2..=3 * TRANSFERS + 3).contains(&changes), "{changes} keys");
         time
     }
-}
-
-/// Storage of accounts that were never created by a call: a million calls would take longer than the benchmark.
-fn entries(ids: &[AccountId]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
-    let references = (0u32, 0u32, 1u32, 0u32);
-    let new_logic = 1u128 << 127;
-    let account = (references, BALANCE, 0u128, 0u128, new_logic).encode();
-    let totals = [
-        (item("Balances", "TotalIssuance"), (BALANCE * ids.len() as Balance).encode()),
-        (item("Ledger", "Accounts"), (ids.len() as u64).encode()),
-    ];
-    let (account_map, nonce_map) = (item("System", "Account"), item("Ledger", "Nonces"));
-    ids.iter()
-        .flat_map(move |id| {
-            let key = [blake2_128(id.as_ref()).as_slice(), id.as_ref()].concat();
-            [
-                ([account_map.as_slice(), &key].concat(), account.clone()),
-                ([nonce_map.as_slice(), &key].concat(), 1u32.encode()),
-            ]
-        })
-        .chain(totals)
-}
-
-fn item(pallet: &str, item: &str) -> Vec<u8> {
-    [twox_128(pallet.as_bytes()), twox_128(item.as_bytes())].concat()
 }
 
 /// A call that went through signing and checking.
@@ -162,7 +142,6 @@ const RATIO: &str = "block_time/ratio_1M_1k";
 const TRANSFERS: usize = 500;
 const WARM_UP: usize = 2;
 const BLOCKS: usize = 51;
-const BALANCE: Balance = 1_000 * UNIT;
 const SECRET: [u8; 32] = [3; 32];
 const GENESIS: H256 = H256::repeat_byte(4);
 const SCOPE: SignatureScope = SignatureScope { mrenclave: [5; 32], shard: ShardId(H256::repeat_byte(6)) };

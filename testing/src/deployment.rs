@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cloister_chain_primitives::{Balance, BlockNumber, storage};
-use cloister_client::{LayerOne, Selection, ShardClient, Signer};
+use cloister_client::{LayerOne, Selection, ShardClient, Signer, Wait};
 use cloister_wire::{BoundGetter, BoundGetterSigned, Getter, TrustedGetter, TrustedGetterSigned};
 use codec::Encode;
 use sp_keyring::Sr25519Keyring;
@@ -31,8 +31,16 @@ pub struct Deployment {
 impl Deployment {
     /// Starts everything, lets `scenario` run, and adds the processes' logs to an error of it.
     pub async fn run(scenario: impl AsyncFnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        Self::run_with(WorkerOptions::default(), scenario).await
+    }
+
+    /// As [`Self::run`], with a worker of these options.
+    pub async fn run_with(
+        options: WorkerOptions,
+        scenario: impl AsyncFnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
         let node = Node::dev().await?;
-        let worker = Worker::start(node.url(), WorkerOptions::default()).await?;
+        let worker = Worker::start(node.url(), options).await?;
         let mut deployment = Self::connect(node, worker).await?;
         let result = scenario(&mut deployment).await;
         result.map_err(|error| deployment.explain(error))
@@ -48,6 +56,34 @@ impl Deployment {
         })
         .await?;
         Ok(Self { shard, layer_one, chain, worker, node })
+    }
+
+    /// Connects to the same shard again, after something of what runs was started again.
+    pub async fn reconnect(&mut self) -> Result<()> {
+        self.chain = self.node.chain().await?;
+        self.layer_one = LayerOne::connect(self.node.url()).await?;
+        let selection = Selection { shard: Some(self.shard.shard().id), mrenclave: None };
+        self.shard = eventually("the shard of the new start", SETTLE_DEADLINE, async || {
+            Ok(Some(ShardClient::connect(&self.layer_one, &self.worker.url(), &selection).await?))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Starts the worker again, after it has ended, and connects to it.
+    pub async fn start_worker_again(&mut self) -> Result<()> {
+        self.worker.start_again().await?;
+        self.reconnect().await
+    }
+
+    /// Moves money of `owner` into their own account on the shard, and waits until it is there.
+    pub async fn shield(&self, owner: &Signer, amount: Balance) -> Result<()> {
+        let before = self.shard.free_balance(owner).await?;
+        self.shard.shield(owner, &owner.account(), amount, Wait::Finalized).await?;
+        eventually("the shielded money", SETTLE_DEADLINE, async || {
+            Ok((self.shard.free_balance(owner).await? == before + amount).then_some(()))
+        })
+        .await
     }
 
     /// Adds the processes' last words to an error.

@@ -9,13 +9,18 @@ pub mod audit;
 pub mod calls;
 pub mod chain;
 pub mod deployment;
+pub mod misbehaviour;
 pub mod node;
 pub mod process;
+pub mod sidechain;
+pub mod users;
 pub mod worker;
 
 pub use chain::Chain;
 pub use deployment::{Deployment, signer};
 pub use node::{Network, Node};
+pub use sidechain::Sidechain;
+pub use users::Users;
 pub use worker::{Worker, WorkerOptions};
 
 use std::{

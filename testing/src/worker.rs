@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use cloister_chain_primitives::ShardId;
+use cloister_wire::worker_status::WorkerStatus;
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::{
@@ -17,17 +18,19 @@ use tokio::{
 
 use crate::{
     eventually,
-    process::{Log, Process, binary},
+    process::{Grandchild, Log, Process, binary},
     to_hex,
 };
 
 /// How long a worker may take until it serves: its shard has to be born in a finalized block.
 const START_DEADLINE: Duration = Duration::from_secs(60);
+/// How long an enclave may outlive its worker.
+const END_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Options of a worker.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerOptions {
-    /// A shard of an earlier start, which only survives once enclaves keep their state.
+    /// The only shard that it may serve; the one of its data directory if absent.
     pub shard: Option<ShardId>,
     /// Where it keeps its files; a temporary directory if absent.
     pub data_dir: Option<PathBuf>,
@@ -41,8 +44,17 @@ pub struct WorkerOptions {
 pub struct Worker {
     process: Process,
     ports: Ports,
-    // Removed after the process has ended.
-    _directory: TempDir,
+    // Its directory is removed after the process has ended.
+    setup: Setup,
+}
+
+/// With what a worker is started, each time.
+struct Setup {
+    node_url: String,
+    options: WorkerOptions,
+    data_dir: PathBuf,
+    /// Of logs, and of its files unless they have another place.
+    directory: TempDir,
 }
 
 /// Where a worker listens, as it writes it to `ports.json` in its data directory.
@@ -61,22 +73,9 @@ pub struct Ports {
 impl Worker {
     /// Starts a worker at a node and waits until its shard serves.
     pub async fn start(node_url: &str, options: WorkerOptions) -> Result<Self> {
-        let (mut process, directory, data_dir) = Self::spawn(node_url, options)?;
-        let serving = async {
-            let ports = eventually("the worker's ports", START_DEADLINE, async || Ports::read(&data_dir)).await?;
-            eventually("a serving shard", START_DEADLINE, async || {
-                Ok((http_status(ports.http, "/is_initialized").await? == 200).then_some(ports))
-            })
-            .await
-        };
-        let ports = tokio::select! {
-            ports = serving => ports,
-            status = process.ended() => Err(anyhow::anyhow!("the worker ended ({})", status?)),
-        };
-        match ports {
-            Ok(ports) => Ok(Self { process, ports, _directory: directory }),
-            Err(error) => bail!("{error:#}{}", process.log()),
-        }
+        let mut worker = Self::listening(Setup::new(node_url, options)?).await?;
+        worker.serves().await?;
+        Ok(worker)
     }
 
     /// Starts a worker that nobody helps: its enclave's account has no money, so it never registers. Returns when it
@@ -96,17 +95,54 @@ impl Worker {
 
     /// Starts a worker that will not serve, and waits until it listens for clients and has said `words`.
     pub async fn start_idle(node_url: &str, options: WorkerOptions, words: &str) -> Result<Self> {
-        let (mut process, directory, data_dir) = Self::spawn(node_url, options)?;
-        let ports = eventually("the worker's ports", START_DEADLINE, async || Ports::read(&data_dir)).await?;
-        process.line(words, START_DEADLINE).await?;
-        Ok(Self { process, ports, _directory: directory })
+        let mut worker = Self::listening(Setup::new(node_url, options)?).await?;
+        worker.says(words).await?;
+        Ok(worker)
+    }
+
+    /// Starts a worker that is expected to end by itself, with `last_words` in its log; returns how.
+    pub async fn start_in_vain(node_url: &str, options: WorkerOptions, last_words: &str) -> Result<ExitStatus> {
+        let setup = Setup::new(node_url, options)?;
+        end_of(&mut setup.spawn()?, last_words).await
+    }
+
+    /// Starts it again with its data directory, after it has ended, and waits until it serves.
+    pub async fn start_again(&mut self) -> Result<()> {
+        self.listen_again().await?;
+        self.serves().await
+    }
+
+    /// Starts it again with its data directory, after it has ended, and waits until it listens.
+    pub async fn listen_again(&mut self) -> Result<()> {
+        self.process = self.setup.spawn()?;
+        self.ports = Ports::of(&mut self.process, &self.setup.data_dir).await?;
+        Ok(())
+    }
+
+    /// Starts it again with its data directory, after it has ended, and waits until it has ended by itself with
+    /// `last_words` in its log; returns how.
+    pub async fn start_again_in_vain(&mut self, last_words: &str) -> Result<ExitStatus> {
+        self.process = self.setup.spawn()?;
+        end_of(&mut self.process, last_words).await
+    }
+
+    async fn listening(setup: Setup) -> Result<Self> {
+        let mut process = setup.spawn()?;
+        let ports = Ports::of(&mut process, &setup.data_dir).await?;
+        Ok(Self { process, ports, setup })
     }
 
     /// Waits until it serves.
-    pub async fn serves(&self) -> Result<()> {
-        let serving =
-            eventually("a serving shard", START_DEADLINE, async || Ok(self.is_serving().await?.then_some(())));
-        serving.await.with_context(|| self.log().to_string())
+    pub async fn serves(&mut self) -> Result<()> {
+        let http = self.ports.http;
+        let serving = eventually("a serving shard", START_DEADLINE, async || {
+            Ok((http_status(http, "/is_initialized").await? == 200).then_some(()))
+        });
+        let served = tokio::select! {
+            served = serving => served,
+            status = self.process.ended() => Err(anyhow::anyhow!("the worker ended ({})", status?)),
+        };
+        served.map_err(|error| anyhow::anyhow!("{error:#}{}", self.log()))
     }
 
     /// Whether its health page says that it serves.
@@ -121,41 +157,26 @@ impl Worker {
 
     /// Waits until it ends by itself after it has said `last_words`; returns how.
     pub async fn ends(&mut self, last_words: &str) -> Result<ExitStatus> {
-        self.process.line(last_words, START_DEADLINE).await?;
-        let ended = tokio::time::timeout(START_DEADLINE, self.process.ended()).await;
-        ended.with_context(|| format!("the worker goes on{}", self.process.log()))?
+        end_of(&mut self.process, last_words).await
     }
 
-    /// Starts a worker that is expected to end by itself, with `last_words` in its log; returns how.
-    pub async fn start_in_vain(node_url: &str, options: WorkerOptions, last_words: &str) -> Result<ExitStatus> {
-        let (mut process, _directory, _) = Self::spawn(node_url, options)?;
-        process.line(last_words, START_DEADLINE).await?;
-        let ended = tokio::time::timeout(START_DEADLINE, process.ended()).await;
-        ended.with_context(|| format!("the worker goes on{}", process.log()))?
+    /// Ends it without warning (SIGKILL), and waits until its enclave has ended, too.
+    pub async fn kill(&mut self) -> Result<()> {
+        // There may be none yet.
+        let enclave = self.enclave();
+        self.process.kill().await?;
+        let Ok(enclave) = enclave else { return Ok(()) };
+        eventually("the enclave's end", END_DEADLINE, async || Ok((!enclave.is_running()).then_some(()))).await
     }
 
-    fn spawn(node_url: &str, options: WorkerOptions) -> Result<(Process, TempDir, PathBuf)> {
-        let directory = tempfile::tempdir()?;
-        let data_dir = options.data_dir.unwrap_or_else(|| directory.path().join("data"));
-        Ports::forget(&data_dir)?;
-        let mut command = Command::new(binary("cloister-worker")?);
-        command.args(["run", "--node-url", node_url]);
-        match options.enclave_config {
-            Some(config) => command.arg("--enclave-config").arg(config),
-            None => command.arg("--dev"),
-        };
-        for port in ["--trusted-port", "--untrusted-port", "--http-port", "--metrics-port"] {
-            command.args([port, "0"]);
-        }
-        command.arg("--data-dir").arg(&data_dir);
-        if let Some(shard) = options.shard {
-            command.args(["--shard", &to_hex(shard)]);
-        }
-        if let Some(program) = options.enclave_binary {
-            command.arg("--enclave-binary").arg(program);
-        }
-        let process = Process::spawn("worker", &mut command, directory.path())?;
-        Ok((process, directory, data_dir))
+    /// The process of its enclave.
+    pub fn enclave(&self) -> Result<Grandchild> {
+        self.process.only_child()
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.setup.data_dir
     }
 
     /// Where clients connect.
@@ -184,29 +205,64 @@ impl Worker {
         Ok(body)
     }
 
+    /// What its health port says of it.
+    pub async fn status(&self) -> Result<WorkerStatus> {
+        Ok(serde_json::from_str(&self.page(self.ports.http, "/status").await?)?)
+    }
+
+    /// The value of one of its metrics, whose name is given without the prefix.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let page = self.page(self.ports.metrics, "/metrics").await?;
+        let line = page.lines().find_map(|line| line.strip_prefix(&format!("cloister_{name} ")));
+        line.with_context(|| format!("no metric {name}"))?.parse().with_context(|| name.to_owned())
+    }
+
     /// Stops it.
     pub async fn stop(&mut self) -> Result<ExitStatus> {
         self.process.stop().await
     }
 }
 
-impl Ports {
-    /// Removes those of an earlier start.
-    fn forget(data_dir: &Path) -> Result<()> {
-        match std::fs::remove_file(data_dir.join("ports.json")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
+impl Setup {
+    fn new(node_url: &str, options: WorkerOptions) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let data_dir = options.data_dir.clone().unwrap_or_else(|| directory.path().join("data"));
+        Ok(Self { node_url: node_url.into(), options, data_dir, directory })
     }
 
-    /// `None` as long as the worker has not written them.
-    fn read(data_dir: &Path) -> Result<Option<Self>> {
-        match std::fs::read(data_dir.join("ports.json")) {
-            Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
+    fn spawn(&self) -> Result<Process> {
+        let mut command = Command::new(binary("cloister-worker")?);
+        command.args(["run", "--node-url", &self.node_url]);
+        match &self.options.enclave_config {
+            Some(config) => command.arg("--enclave-config").arg(config),
+            None => command.arg("--dev"),
+        };
+        for port in ["--trusted-port", "--untrusted-port", "--http-port", "--metrics-port"] {
+            command.args([port, "0"]);
         }
+        command.arg("--data-dir").arg(&self.data_dir);
+        if let Some(shard) = self.options.shard {
+            command.args(["--shard", &to_hex(shard)]);
+        }
+        if let Some(program) = &self.options.enclave_binary {
+            command.arg("--enclave-binary").arg(program);
+        }
+        Process::spawn("worker", &mut command, self.directory.path())
     }
+}
+
+impl Ports {
+    /// The file may be an earlier start's until the process says that it listens.
+    async fn of(process: &mut Process, data_dir: &Path) -> Result<Self> {
+        process.line("listening ports=", START_DEADLINE).await?;
+        Ok(serde_json::from_slice(&std::fs::read(data_dir.join("ports.json"))?)?)
+    }
+}
+
+async fn end_of(process: &mut Process, last_words: &str) -> Result<ExitStatus> {
+    process.line(last_words, START_DEADLINE).await?;
+    let ended = tokio::time::timeout(START_DEADLINE, process.ended()).await;
+    ended.with_context(|| format!("the worker goes on{}", process.log()))?
 }
 
 /// The status code of a plain HTTP answer from this machine.

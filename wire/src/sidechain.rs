@@ -1,6 +1,6 @@
 //! Blocks of a shard.
 
-use cloister_chain_primitives::{BlockNumber, H256, Moment, ShardId, domain};
+use cloister_chain_primitives::{Acknowledgement, BlockNumber, H256, Moment, ShardId, domain};
 use codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use sp_crypto_hashing::blake2_256;
@@ -16,7 +16,7 @@ pub struct SidechainHeader {
     pub shard_id: ShardId,
     /// [`BlockData::hash`].
     pub block_data_hash: H256,
-    /// Height of the next block to be anchored on layer one; 0 while anchoring is not in use.
+    /// Height of the next block to be anchored on layer one; 0, because any block may be.
     pub next_finalization_block_number: u64,
 }
 
@@ -44,6 +44,9 @@ pub struct BlockData {
     pub inbox_to: u64,
     /// Hashes of the operations, in the order of execution.
     pub signed_top_hashes: Vec<H256>,
+    /// Certificate of the block before: acknowledgements of its anchor by a majority of the shard's members, each of which
+    /// has it stored durably. Empty in the first block.
+    pub parent_acknowledgements: Vec<Acknowledgement>,
     /// Commitment to the state before.
     pub commitment_before: H256,
     /// Commitment to the state after.

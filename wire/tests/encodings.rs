@@ -1,5 +1,6 @@
 //! The encodings of the published interface, bit for bit, and of what stands beside it.
 
+use cloister_chain_primitives::Acknowledgement;
 use cloister_wire::{
     AccountId, BoundGetter, BoundGetterSigned, DirectRequestStatus, Getter, H256, InboxStatus, Outcome, ParentchainId,
     PublicGetter, Request, RpcReturnValue, ShardId, SignatureScope, SignedAnswer, TrustedCall, TrustedCallSigned,
@@ -239,15 +240,18 @@ fn blocks() {
         inbox_from: 5,
         inbox_to: 6,
         signed_top_hashes: vec![H256::repeat_byte(7)],
+        parent_acknowledgements: vec![Acknowledgement { account: account(11), signature: [12; 64] }],
         commitment_before: H256::repeat_byte(8),
         commitment_after: H256::repeat_byte(9),
         encrypted_state_diff: vec![10],
     };
     let data_hex = format!(
-        "0100000000000000{}03000000{}0500000000000000060000000000000004{}{}{}040a",
+        "0100000000000000{}03000000{}0500000000000000060000000000000004{}04{}{}{}{}040a",
         word(2),
         word(4),
         word(7),
+        word(11),
+        "0c".repeat(64),
         word(8),
         word(9)
     );

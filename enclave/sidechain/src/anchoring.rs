@@ -176,6 +176,23 @@ impl Engine {
         }
     }
 
+    /// What layer one is to know of the newest stored block.
+    pub(crate) fn newest(&self) -> Option<Anchor> {
+        self.head.as_ref().map(|head| Anchor {
+            number: head.header.block_number,
+            header_hash: head.hash,
+            inbox_consumed: self.consumed,
+            // Nothing is owed on layer one while there is no way out.
+            outbox_root: H256::zero(),
+        })
+    }
+
+    /// This member's word that a block is stored.
+    pub(crate) fn acknowledge(&self, anchor: &Anchor) -> Acknowledgement {
+        let signature = self.identity.incarnation.sign(&anchor.signed_bytes(&self.genesis, &self.shard));
+        Acknowledgement { account: self.identity.account.account(), signature }
+    }
+
     /// Asks layer one to anchor the newest block and reports what was consumed, one extrinsic at a time.
     pub(crate) fn anchor(&mut self) {
         let Some(view) = &self.view else { return };
@@ -184,17 +201,9 @@ impl Engine {
         }
         let number = view.number;
         self.unanchored.report_recovered(self.consumed);
-        let newest = self.head.as_ref().map(|head| Anchor {
-            number: head.header.block_number,
-            header_hash: head.hash,
-            inbox_consumed: self.consumed,
-            // Nothing is owed on layer one while there is no way out.
-            outbox_root: H256::zero(),
-        });
         let mut calls = Vec::new();
-        if let Some(anchor) = newest.filter(|newest| self.unanchored.is_due(newest, number)) {
-            let signature = self.identity.incarnation.sign(&anchor.signed_bytes(&self.genesis, &self.shard));
-            let acknowledgement = Acknowledgement { account: self.identity.account.account(), signature };
+        if let Some(anchor) = self.newest().filter(|newest| self.unanchored.is_due(newest, number)) {
+            let acknowledgement = self.acknowledge(&anchor);
             let ancestor: Option<SidechainBlockConfirmation> =
                 self.unanchored.anchored.map(|anchored| anchored.confirmation());
             self.unanchored.asked = Some((anchor, number));

@@ -356,6 +356,7 @@ impl Engine {
             tls_key_hash: identity.tls_key_hash,
             url,
         };
+        let recovery = Some(Box::new(Recovery::begin(birth.founder.clone(), genesis_state)));
         let mut engine = Self {
             genesis: config.genesis,
             slot_ms: config.slot_ms,
@@ -367,7 +368,7 @@ impl Engine {
             identity,
             shielding,
             state: ShardState::genesis([], &state_secret.commitment_key()),
-            recovery: Some(Box::new(Recovery::begin(genesis_state))),
+            recovery,
             state_secret,
             program,
             budget: u64::from(config.slot_ms).saturating_mul(PICOSECONDS_PER_MS / 100).saturating_mul(EXECUTION_SHARE),

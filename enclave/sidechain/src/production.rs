@@ -277,6 +277,7 @@ impl Engine {
             inbox_from,
             inbox_to,
             signed_top_hashes: executed.included().map(|call| call.operation).collect(),
+            parent_acknowledgements: self.newest().map(|parent| self.acknowledge(&parent)).into_iter().collect(),
             commitment_before: changes.commitment_before(),
             commitment_after: changes.commitment_after(),
             encrypted_state_diff,

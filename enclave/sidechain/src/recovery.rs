@@ -3,11 +3,11 @@
 //! The host may leave out what came last; layer one's anchor tells. Anything else that is missing, altered, swapped or of
 //! another shard is refused by name.
 
-use cloister_chain_primitives::{AccountId, BlockNumber, H256, Moment, ShardId};
+use cloister_chain_primitives::{AccountId, Acknowledgement, Anchor, BlockNumber, H256, Moment, ShardId};
 use cloister_state::{
     CommitmentKey, Manifest, Purpose, Restoring, Scope, SealError, ShardState, SnapshotError, StateDiff,
 };
-use cloister_wire::sidechain::SignedBlock;
+use cloister_wire::sidechain::{BlockData, SidechainHeader, SignedBlock};
 use codec::{Decode, DecodeAll, Encode};
 use sp_core::{Pair, ed25519};
 
@@ -124,6 +124,9 @@ pub enum BlockFlaw {
     /// The author's signature is wrong.
     #[error("is not signed by its author")]
     Signature,
+    /// The block before is not acknowledged in it by the shard's one member, which is its author.
+    #[error("does not carry the acknowledgement of the block before")]
+    Acknowledgements,
     /// What it changed is not authentic or does not decode.
     #[error("changes: {0}")]
     Changes(SealError),
@@ -155,6 +158,8 @@ pub(crate) struct RecoveredHead {
 
 /// A state on its way to the newest block.
 pub(crate) struct Recovery {
+    /// The shard's one member.
+    member: AccountId,
     base: Base,
     head: Option<RecoveredHead>,
     outcomes: Outcomes,
@@ -169,8 +174,9 @@ enum Base {
 
 impl Recovery {
     /// Begins at a shard's genesis, as a shard does that has no block.
-    pub fn begin(state: ShardState) -> Self {
+    pub fn begin(member: AccountId, state: ShardState) -> Self {
         Self {
+            member,
             base: Base::Whole(state),
             head: None,
             outcomes: Outcomes::default(),
@@ -211,7 +217,7 @@ impl Recovery {
     pub fn finish(self) -> Result<Recovered, RecoveryError> {
         let last = self.height().unwrap_or(0);
         let base = self.base_number();
-        let Self { base: state, head, outcomes, blocks, journal_bytes } = self;
+        let Self { base: state, head, outcomes, blocks, journal_bytes, .. } = self;
         let state = match state {
             Base::Whole(state) => state,
             Base::Restoring(restoring, manifest) => {
@@ -280,10 +286,13 @@ impl Recovery {
         if data.hash() != header.block_data_hash {
             return Err(BlockFlaw::Body);
         }
-        let author = ed25519::Public::from_raw(data.block_author);
-        let signed = header.signed_bytes(scope.genesis);
-        if number > base && !ed25519::Pair::verify(&ed25519::Signature::from_raw(signature), signed, &author) {
-            return Err(BlockFlaw::Signature);
+        if number > base {
+            if !is_signed(&signature, &header.signed_bytes(scope.genesis), &data) {
+                return Err(BlockFlaw::Signature);
+            }
+            if !self.is_parent_acknowledged(scope, &header, &data) {
+                return Err(BlockFlaw::Acknowledgements);
+            }
         }
         let body = BlockBody::open(scope, number, &data.encrypted_state_diff)?;
         if number > base {
@@ -297,6 +306,19 @@ impl Recovery {
         });
         self.outcomes.add(number, body.outcomes);
         Ok(())
+    }
+
+    fn is_parent_acknowledged(&self, scope: &Scope<'_>, header: &SidechainHeader, data: &BlockData) -> bool {
+        match (data.parent_acknowledgements.as_slice(), header.block_number.checked_sub(1)) {
+            ([], Some(0)) => true,
+            ([Acknowledgement { account, signature }], Some(number @ 1..)) => {
+                let inbox_consumed = data.inbox_from;
+                let anchor =
+                    Anchor { number, header_hash: header.parent_hash, inbox_consumed, outbox_root: H256::zero() };
+                *account == self.member && is_signed(signature, &anchor.signed_bytes(scope.genesis, scope.shard), data)
+            }
+            _ => false,
+        }
     }
 
     fn apply(&mut self, number: u64, diff: &StateDiff, before: &H256, after: &H256) -> Result<(), BlockFlaw> {
@@ -321,6 +343,12 @@ impl Recovery {
     }
 }
 
+/// Whether the block's author signed.
+fn is_signed(signature: &[u8; 64], message: &[u8], data: &BlockData) -> bool {
+    let author = ed25519::Public::from_raw(data.block_author);
+    ed25519::Pair::verify(&ed25519::Signature::from_raw(*signature), message, &author)
+}
+
 /// The format of bodies that this code writes.
 const BODY_VERSION: u8 = 1;
 
@@ -339,6 +367,79 @@ mod tests {
         let outcomes =
             vec![(account.clone(), H256::repeat_byte(5), Ok(())), (account, H256::repeat_byte(6), Err("no".into()))];
         BlockBody::new(diff, outcomes, vec![H256::repeat_byte(5)])
+    }
+
+    /// A block without changes, sealed and signed as its author does, that carries these acknowledgements.
+    fn block(recovery: &Recovery, secret: &StateSecret, acknowledgements: Vec<Acknowledgement>) -> Vec<u8> {
+        let scope = Scope { secret, genesis: &GENESIS, shard: &SHARD };
+        let number = recovery.height().map_or(1, |number| number + 1);
+        let Base::Whole(state) = &recovery.base else { panic!("no snapshot") };
+        let body = BlockBody::new(StateDiff::default(), vec![], vec![]).encode();
+        let block_data = BlockData {
+            timestamp: number,
+            layer_one_head: H256::zero(),
+            layer_one_number: 0,
+            block_author: author(1).public().0,
+            inbox_from: 0,
+            inbox_to: 0,
+            signed_top_hashes: vec![],
+            parent_acknowledgements: acknowledgements,
+            commitment_before: state.commitment(),
+            commitment_after: state.commitment(),
+            encrypted_state_diff: scope.seal(Purpose::Block { number }, &body).unwrap(),
+        };
+        let header = SidechainHeader {
+            parent_hash: parent(recovery).map_or(H256::zero(), |parent| parent.header_hash),
+            block_number: number,
+            shard_id: SHARD,
+            block_data_hash: block_data.hash(),
+            next_finalization_block_number: 0,
+        };
+        let signature = author(1).sign(&header.signed_bytes(&GENESIS)).0;
+        SignedBlock { header, block_data, signature }.encode()
+    }
+
+    fn author(seed: u8) -> ed25519::Pair {
+        ed25519::Pair::from_seed(&[seed; 32])
+    }
+
+    fn parent(recovery: &Recovery) -> Option<Anchor> {
+        let head = &recovery.head.as_ref()?.head;
+        let (number, header_hash) = (head.header.block_number, head.hash);
+        Some(Anchor { number, header_hash, inbox_consumed: 0, outbox_root: H256::zero() })
+    }
+
+    fn acknowledgement(anchor: &Anchor, member: u8, key: u8) -> Acknowledgement {
+        let signature = author(key).sign(&anchor.signed_bytes(&GENESIS, &SHARD)).0;
+        Acknowledgement { account: AccountId::new([member; 32]), signature }
+    }
+
+    #[test]
+    fn a_block_carries_the_certificate_of_the_one_before() {
+        let secret = StateSecret::from_bytes([3; 32]);
+        let scope = Scope { secret: &secret, genesis: &GENESIS, shard: &SHARD };
+        let state = ShardState::genesis([], &secret.commitment_key());
+        let mut recovery = Recovery::begin(AccountId::new([7; 32]), state);
+        let mut take = |recovery: &mut Recovery, acknowledgements| {
+            let block = block(recovery, &secret, acknowledgements);
+            recovery.block(&scope, &block)
+        };
+        let flaw = |number| Err(RecoveryError::Block { number, flaw: BlockFlaw::Acknowledgements });
+        let nothing = Anchor { number: 0, header_hash: H256::zero(), inbox_consumed: 0, outbox_root: H256::zero() };
+        assert_eq!(take(&mut recovery, vec![acknowledgement(&nothing, 7, 1)]), flaw(1));
+        assert_eq!(take(&mut recovery, vec![]), Ok(()));
+        let parent = parent(&recovery).unwrap();
+        let good = acknowledgement(&parent, 7, 1);
+        for wrong in [
+            vec![],
+            vec![acknowledgement(&parent, 8, 1)],
+            vec![acknowledgement(&parent, 7, 2)],
+            vec![acknowledgement(&Anchor { inbox_consumed: 1, ..parent }, 7, 1)],
+            vec![good.clone(), good.clone()],
+        ] {
+            assert_eq!(take(&mut recovery, wrong), flaw(2));
+        }
+        assert_eq!(take(&mut recovery, vec![good]), Ok(()));
     }
 
     /// Later versions must read what this one wrote.

@@ -1,0 +1,248 @@
+//! Clients that send calls of all kinds, and send again what they heard nothing of.
+
+use std::{collections::BTreeMap, sync::OnceLock};
+
+use cloister_chain_primitives::{AccountId, Balance, EXISTENTIAL_DEPOSIT};
+use cloister_sidechain::{CallRefused, VerifiedGetter};
+use cloister_stf::{VerifiedCall, verify};
+use cloister_wire::{
+    Getter, SignatureScope, TrustedCall, TrustedCallSigned, TrustedGetter, TrustedGetterSigned, TrustedOperation,
+    envelope::Purpose,
+};
+use codec::Encode;
+use rand::{Rng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use sp_core::{Pair, ed25519};
+use sp_runtime::MultiSignature;
+
+use crate::{
+    UNIT, World,
+    model::{Call, Entry, Holds, Model},
+};
+
+/// So many have money from the start; the others may get some.
+pub const CLIENTS: usize = 6;
+const ACCOUNTS: usize = 9;
+
+/// What clients wait for.
+#[derive(Default)]
+pub struct Clients {
+    /// By account and nonce.
+    waiting: BTreeMap<(usize, u32), Waiting>,
+    /// Direct calls as they were signed, for whoever replays them.
+    signed: Vec<(TrustedCallSigned, VerifiedCall)>,
+    /// Indirect calls as they were signed.
+    invoked: Vec<TrustedCallSigned>,
+}
+
+struct Waiting {
+    call: VerifiedCall,
+    /// Whether this start of the enclave has it.
+    sent: bool,
+}
+
+struct Person {
+    pair: ed25519::Pair,
+    account: AccountId,
+    /// Balance and nonce.
+    getters: [VerifiedGetter; 2],
+}
+
+fn people() -> &'static [Person] {
+    static PEOPLE: OnceLock<Vec<Person>> = OnceLock::new();
+    PEOPLE.get_or_init(|| {
+        let person = |seed| {
+            let pair = ed25519::Pair::from_seed(&[seed; 32]);
+            let account = AccountId::new(pair.public().0);
+            let scope = SignatureScope { mrenclave: [0; 32], shard: Default::default() };
+            let getters = [TrustedGetter::FreeBalance(account.clone()), TrustedGetter::Nonce(account.clone())].map(
+                |getter| {
+                    let signature = MultiSignature::Ed25519(pair.sign(&getter.encode()));
+                    let getter = Getter::Trusted(TrustedGetterSigned { getter, signature });
+                    VerifiedGetter::verify(getter, &Default::default(), &scope).unwrap()
+                },
+            );
+            Person { pair, account, getters }
+        };
+        (100..100 + ACCOUNTS as u8).map(person).collect()
+    })
+}
+
+/// All that can sign.
+pub fn accounts() -> &'static [AccountId] {
+    static ACCOUNTS: OnceLock<Vec<AccountId>> = OnceLock::new();
+    ACCOUNTS.get_or_init(|| people().iter().map(|person| person.account.clone()).collect())
+}
+
+/// What each client can ask: balance and nonce.
+pub fn getters() -> impl Iterator<Item = (&'static AccountId, &'static [VerifiedGetter; 2])> {
+    people().iter().map(|person| (&person.account, &person.getters))
+}
+
+/// How a call was taken.
+pub enum Sent {
+    /// There was none to send.
+    Nothing,
+    /// For what it stands, if it was executed before, and what the enclave said.
+    Call { kind: &'static str, call: Box<VerifiedCall>, result: Result<(), CallRefused> },
+}
+
+impl Clients {
+    /// The enclave ended: what no client heard of goes again.
+    pub fn start_over(&mut self) {
+        self.waiting.values_mut().for_each(|waiting| waiting.sent = false);
+    }
+
+    /// The client has heard what became of a call.
+    pub fn heard(&mut self, operation: &cloister_chain_primitives::H256) {
+        self.waiting.retain(|_, waiting| waiting.call.hash() != *operation);
+    }
+
+    /// No call whose turn it is waits.
+    pub fn is_idle(&self, model: &Model) -> bool {
+        let ledger = model.ledger();
+        !self.waiting.keys().any(|(who, nonce)| *nonce == ledger.nonce(&people()[*who].account))
+    }
+
+    /// Those whose turn is over give up; of the others the next that was not sent goes.
+    pub fn send_again(&mut self, world: &mut World, model: &Model) -> Sent {
+        let ledger = model.ledger();
+        self.waiting.retain(|(who, nonce), _| *nonce >= ledger.nonce(&people()[*who].account));
+        let Some(waiting) = self.waiting.values_mut().find(|waiting| !waiting.sent) else { return Sent::Nothing };
+        let call = waiting.call.clone();
+        let result = world.engine.submit(call.clone()).map(drop);
+        waiting.sent = result.is_ok();
+        if matches!(result, Err(CallRefused::SetAside | CallRefused::UnknownSender | CallRefused::Pool(_))) {
+            // Its client makes another one.
+            self.heard(&call.hash());
+        }
+        Sent::Call { kind: "sent again", call: Box::new(call), result }
+    }
+
+    /// A new call, or an old one again.
+    pub fn send(&mut self, world: &mut World, model: &mut Model, random: &mut ChaCha8Rng) -> Sent {
+        if random.gen_ratio(1, 8)
+            && let Some((_, call)) = self.signed.choose(random).cloned()
+        {
+            let result = world.engine.submit(call.clone()).map(drop);
+            return Sent::Call { kind: "replayed", call: Box::new(call), result };
+        }
+        let (who, next) = self.sender(model, random);
+        let (kind, call) = make(who, model, random);
+        let (kind, nonce) = if random.gen_ratio(1, 12) { ("gap", next + random.gen_range(1..3)) } else { (kind, next) };
+        if self.waiting.contains_key(&(who, nonce)) {
+            return Sent::Nothing;
+        }
+        let signed = sign(world, who, call, nonce);
+        let operation = TrustedOperation::DirectCall(signed.clone()).hash();
+        let scope = world.engine.scope();
+        let verified = verify(operation, signed.clone(), &scope, &world.engine.rules()).unwrap();
+        model.sent.insert(operation, noted(operation, &signed));
+        self.signed.push((signed, verified.clone()));
+        let result = world.engine.submit(verified.clone()).map(drop);
+        if !matches!(result, Err(CallRefused::SetAside | CallRefused::UnknownSender | CallRefused::Pool(_))) {
+            self.waiting.insert((who, nonce), Waiting { call: verified.clone(), sent: result.is_ok() });
+        }
+        Sent::Call { kind, call: Box::new(verified), result }
+    }
+
+    /// A call through layer one, of whatever use.
+    pub fn invoke(&mut self, world: &mut World, model: &mut Model, random: &mut ChaCha8Rng, endings: u32) -> &'static str {
+        let (who, next) = self.sender(model, random);
+        let (kind, operation) = match random.gen_range(0..12) {
+            0 => ("nothing", None),
+            1 => {
+                // Signed by another.
+                let (_, call) = make(who, model, random);
+                let signature = sign(world, (who + 1) % ACCOUNTS, call.clone(), next).signature;
+                ("forged", Some(TrustedOperation::IndirectCall(TrustedCallSigned { call, nonce: next, signature })))
+            }
+            2 => ("direct inside", self.signed.choose(random).map(|(signed, _)| TrustedOperation::DirectCall(signed.clone()))),
+            3..5 => {
+                let signed = self.signed.choose(random).map(|(signed, _)| signed.clone());
+                ("direct as indirect", signed.map(TrustedOperation::IndirectCall))
+            }
+            5 => ("replayed indirect", self.invoked.choose(random).cloned().map(TrustedOperation::IndirectCall)),
+            6 => {
+                let (_, call) = make(who, model, random);
+                ("indirect gap", Some(TrustedOperation::IndirectCall(sign(world, who, call, next + 2))))
+            }
+            _ => {
+                let (_, call) = make(who, model, random);
+                ("indirect", Some(TrustedOperation::IndirectCall(sign(world, who, call, next))))
+            }
+        };
+        let call = match &operation {
+            Some(TrustedOperation::IndirectCall(signed)) if kind != "forged" => {
+                self.invoked.push(signed.clone());
+                Some(noted(operation.as_ref().unwrap().hash(), signed))
+            }
+            _ => None,
+        };
+        let sealed = match operation {
+            Some(operation) => world.seal(Purpose::Request, &operation.encode()),
+            None => vec![1, 2, 3],
+        };
+        world.invoke(sealed);
+        model.entries.push(Entry { holds: Holds::Invoke(call), endings });
+        kind
+    }
+
+    /// Money from layer one, or what cannot be credited.
+    pub fn shield(&mut self, world: &mut World, model: &mut Model, random: &mut ChaCha8Rng, endings: u32) -> &'static str {
+        let account = &accounts()[random.gen_range(0..ACCOUNTS)];
+        let (kind, beneficiary, amount) = match random.gen_range(0..6) {
+            0 => ("shielding for nobody", None, UNIT + random.gen_range(0..UNIT)),
+            1 => ("small shielding", Some(account), random.gen_range(1..EXISTENTIAL_DEPOSIT)),
+            _ => ("shielding", Some(account), UNIT + random.gen_range(0..UNIT)),
+        };
+        shield(world, model, beneficiary, amount, endings);
+        kind
+    }
+
+    /// Somebody, and the first nonce for which no call of theirs waits.
+    fn sender(&self, model: &Model, random: &mut ChaCha8Rng) -> (usize, u32) {
+        let who = random.gen_range(0..if random.gen_ratio(1, 5) { ACCOUNTS } else { CLIENTS });
+        let mut next = model.ledger().nonce(&accounts()[who]);
+        while self.waiting.contains_key(&(who, next)) {
+            next += 1;
+        }
+        (who, next)
+    }
+}
+
+/// Somebody pays into the shard.
+pub fn shield(world: &mut World, model: &mut Model, beneficiary: Option<&AccountId>, amount: Balance, endings: u32) {
+    match beneficiary {
+        Some(account) => world.shield(account, amount),
+        None => world.append_shield(vec![7; 90], amount),
+    }
+    model.entries.push(Entry { holds: Holds::Shield { beneficiary: beneficiary.cloned(), amount }, endings });
+}
+
+fn make(who: usize, model: &Model, random: &mut ChaCha8Rng) -> (&'static str, TrustedCall) {
+    let from = accounts()[who].clone();
+    let balance = model.ledger().balance(&from);
+    let known = accounts()[random.gen_range(0..CLIENTS)].clone();
+    let new = accounts()[random.gen_range(CLIENTS..ACCOUNTS)].clone();
+    let pay = |to, amount| TrustedCall::BalanceTransfer(from.clone(), to, amount);
+    match random.gen_range(0..20) {
+        0..10 => ("transfer", pay(known, random.gen_range(EXISTENTIAL_DEPOSIT..UNIT))),
+        10..13 => ("transfer to a new account", pay(new, random.gen_range(EXISTENTIAL_DEPOSIT..UNIT))),
+        13 => ("too little for an account", pay(new, random.gen_range(1..EXISTENTIAL_DEPOSIT))),
+        14 => ("emptying", pay(known, balance.max(1))),
+        15 => ("leaving dust", pay(known, balance.saturating_sub(random.gen_range(1..EXISTENTIAL_DEPOSIT)).max(1))),
+        16 => ("overdraft", pay(known, balance + random.gen_range(1..UNIT))),
+        _ => ("noop", TrustedCall::Noop(from)),
+    }
+}
+
+fn sign(world: &World, who: usize, call: TrustedCall, nonce: u32) -> TrustedCallSigned {
+    let signature = MultiSignature::Ed25519(people()[who].pair.sign(&world.engine.scope().call_bytes(&call, nonce)));
+    TrustedCallSigned { call, nonce, signature }
+}
+
+fn noted(operation: cloister_chain_primitives::H256, signed: &TrustedCallSigned) -> Call {
+    let TrustedCallSigned { call, nonce, .. } = signed;
+    Call { operation, sender: call.sender().clone(), nonce: *nonce, call: call.clone() }
+}
