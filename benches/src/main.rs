@@ -1,6 +1,6 @@
 //! Benchmarks that print one JSON line a figure: `{"name", "value", "unit", "n"}`, `n` being the number of measurements
-//! whose median (or what the name says) the value is. An argument selects the figures whose name contains it. Everything
-//! is drawn from one seed.
+//! whose median, or what the name says, the value is. An argument selects the figures whose name contains it.
+//! Everything is drawn from one seed.
 
 mod accounts;
 mod block_time;

@@ -1,6 +1,8 @@
-//! What a slot costs, by the number of transfers in its block, on a shard of 100 000 accounts: the engine's part (choose,
-//! mark, execute, commitment, seal, sign, apply, tell) and the two commits of the worker's store that it waits for.
-//! Signatures are made and checked before.
+//! What a slot costs, by the number of transfers in its block, on a shard of 100 000 accounts: the engine's part
+//! (choose, mark, execute, commitment, seal, sign, apply, tell) and the two commits of the worker's store that it
+//! waits for. Signatures are made and checked before.
+
+use std::time::Duration;
 
 use cloister_store::Store;
 use tempfile::TempDir;
@@ -42,7 +44,7 @@ fn name(transfers: usize, part: &str) -> String {
     format!("slot_time/transfers={transfers}/{part}")
 }
 
-type Part = (&'static str, fn(&Slot) -> std::time::Duration);
+type Part = (&'static str, fn(&Slot) -> Duration);
 const PARTS: [Part; 4] = [
     ("engine", |slot| slot.engine),
     ("commit_mark", |slot| slot.mark),

@@ -34,8 +34,24 @@ async fn money_moves_by_command() -> Result<()> {
         let unknown = format!("0x{}", "07".repeat(32));
         let unknown = cli.refused(3, &["trusted", "--shard", &unknown, "nonce", "//Bob"])?;
         assert!(unknown.contains("no finalized shard"), "{unknown}");
-        let indirect = cli.refused(2, &["trusted", "transfer", "//Alice", "//Bob", "1"])?;
-        assert!(indirect.contains("not executed by this version"), "{indirect}");
+
+        // Through layer one, by whom it belongs to and at whose expense.
+        let paid = cli.done(&["trusted", "transfer", "//Bob", "//Alice", "1", "--payer", "//Charlie"])?;
+        assert_eq!((&paid["status"], &paid["nonce"]), (&"in-sidechain-block".into(), &1.into()), "{paid}");
+        let too_much = cli.refused(3, &["trusted", "transfer", "//Bob", "//Alice", "300"])?;
+        assert!(too_much.contains("insufficient balance"), "{too_much}");
+        let paid = cli.done(&["trusted", "--direct", "transfer", "//Bob", "//Alice", "2", "--wait", "finalized"])?;
+        assert_eq!(paid["status"], "finalized");
+        assert_eq!(cli.done(&["trusted", "balance", "//Alice"])?["free"], "703000000000000");
+        assert_eq!(cli.done(&["trusted", "nonce", "//Bob"])?["nonce"], 4);
+
+        let status = cli.done(&["worker", "status"])?;
+        assert_eq!((&status["serves"], &status["phase"]), (&true.into(), &"serving".into()), "{status}");
+        assert_eq!((&status["kind"], &status["accounts"]), (&"simulated".into(), &2.into()), "{status}");
+        assert!(status["anchored"].as_u64() > Some(0) && status["anchored"].as_u64() <= status["block"].as_u64());
+        deployment.worker.stop().await?;
+        let gone = cli.refused(1, &["worker", "status"])?;
+        assert!(gone.contains("cannot reach a worker"), "{gone}");
         Ok(())
     })
     .await
@@ -46,6 +62,7 @@ struct Cli {
     home: tempfile::TempDir,
     node: String,
     worker: String,
+    status: String,
 }
 
 impl Cli {
@@ -55,6 +72,7 @@ impl Cli {
             home: tempfile::tempdir()?,
             node: deployment.node.url().into(),
             worker: deployment.worker.url(),
+            status: format!("http://127.0.0.1:{}", deployment.worker.ports().http),
         })
     }
 
@@ -66,6 +84,7 @@ impl Cli {
             .env("HOME", self.home.path())
             .env("CLOISTER_NODE_URL", &self.node)
             .env("CLOISTER_WORKER_URL", &self.worker)
+            .env("CLOISTER_WORKER_STATUS_URL", &self.status)
             .output()?;
         let answer = serde_json::from_slice(&output.stdout).with_context(|| format!("{arguments:?}: {output:?}"))?;
         Ok((output, answer))

@@ -207,10 +207,18 @@ fn at(directory: &Path) -> WorkerOptions {
     WorkerOptions { data_dir: Some(directory.into()), ..WorkerOptions::default() }
 }
 
-/// What a host copies to run an enclave twice: the sealed identity.
+/// What a host copies to run an enclave twice: the sealed identity and the shard's state.
 fn copy_of(directory: &Path) -> Result<TempDir> {
     let copy = tempfile::tempdir()?;
     fs::copy(directory.join("identity.sealed"), copy.path().join("identity.sealed"))?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("shard-") {
+            let to = copy.path().join(entry.file_name());
+            fs::create_dir(&to)?;
+            fs::copy(entry.path().join("state.redb"), to.join("state.redb"))?;
+        }
+    }
     Ok(copy)
 }
 

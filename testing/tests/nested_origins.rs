@@ -2,7 +2,7 @@
 //! their batch failed.
 
 use anyhow::{Context, Result};
-use cloister_chain_primitives::{AccountId, Balance, InboxEntry, UNIT, calls::Call, storage};
+use cloister_chain_primitives::{AccountId, Balance, H256, InboxEntry, Nonce, UNIT, calls::Call, storage};
 use cloister_testing::{
     Deployment,
     calls::{self, AnyCall, Timepoint},
@@ -36,10 +36,11 @@ async fn each_path_reaches_the_enclave_once() -> Result<()> {
         assert_eq!(deployment.shard.free_balance(&signer(Alice)).await?, UNIT);
 
         // And `batch` that is interrupted keeps what went before, here one call of two.
-        let keeps = calls::batch(&[paths.invoke(Alice)?, impossible(), paths.invoke(Alice)?]);
-        deployment.chain.submit(&Alice.pair(), keeps).await?;
+        let [one, other] = [paths.invoke(Alice, 1)?, paths.invoke(Alice, 2)?];
+        deployment.chain.submit(&Alice.pair(), calls::batch(&[one, impossible(), other])).await?;
         deployment.inbox_consumed().await?;
         assert_eq!(paths.status().await?, InboxStatus { consumed: 13, invokes: 7, ..expected });
+        assert_eq!(deployment.shard.nonce(&signer(Alice)).await?, 2);
         Ok(())
     })
     .await
@@ -52,8 +53,9 @@ struct Paths<'a> {
 
 impl Paths<'_> {
     async fn directly(&self, to: Sr25519Keyring, amount: Balance) -> Result<()> {
-        self.submit(Alice, self.invoke(to)?).await?;
-        self.submit(Alice, self.shield(to, amount)?).await?;
+        for call in self.both(to, amount)? {
+            self.submit(Alice, call).await?;
+        }
         self.arrived(to, amount).await
     }
 
@@ -64,20 +66,20 @@ impl Paths<'_> {
 
     async fn by_proxy(&self, to: Sr25519Keyring, amount: Balance) -> Result<()> {
         self.submit(Alice, calls::add_proxy(&account(Dave))).await?;
-        for call in self.both(to, amount)? {
-            self.submit(Dave, calls::proxy(&account(Alice), &call)).await?;
-        }
-        self.paid_by(&account(Alice), amount).await?;
+        let [shield, invoke] = self.both(to, amount)?.map(|call| calls::proxy(&account(Alice), &call));
+        let block = self.submit(Dave, shield).await?;
+        self.paid_in(block, &account(Alice), amount).await?;
+        self.submit(Dave, invoke).await?;
         self.arrived(to, amount).await
     }
 
     async fn by_multisig_of_one(&self, to: Sr25519Keyring, amount: Balance) -> Result<()> {
         let (others, multisig) = multisig(Alice, &[Bob], 1);
         self.submit(Alice, calls::transfer(&multisig, 2 * amount)).await?;
-        for call in self.both(to, amount)? {
-            self.submit(Alice, calls::multisig_of_one(&others, &call)).await?;
-        }
-        self.paid_by(&multisig, amount).await?;
+        let [shield, invoke] = self.both(to, amount)?.map(|call| calls::multisig_of_one(&others, &call));
+        let block = self.submit(Alice, shield).await?;
+        self.paid_in(block, &multisig, amount).await?;
+        self.submit(Alice, invoke).await?;
         self.arrived(to, amount).await
     }
 
@@ -85,15 +87,17 @@ impl Paths<'_> {
         let (others_of_alice, multisig_account) = multisig(Alice, &[Bob], 2);
         let (others_of_bob, _) = multisig(Bob, &[Alice], 2);
         self.submit(Alice, calls::transfer(&multisig_account, 2 * amount)).await?;
+        let mut blocks = Vec::new();
         for call in self.both(to, amount)? {
             let before = self.inbox_length().await?;
             let block = self.submit(Alice, calls::multisig(2, &others_of_alice, None, &call)).await?;
             assert_eq!(self.inbox_length().await?, before, "one approval is not enough");
             let first = self.timepoint(block, Alice).await?;
-            self.submit(Bob, calls::multisig(2, &others_of_bob, Some(first), &call)).await?;
+            blocks.push(self.submit(Bob, calls::multisig(2, &others_of_bob, Some(first), &call)).await?);
             assert_eq!(self.inbox_length().await?, before + 1);
         }
-        self.paid_by(&multisig_account, amount).await?;
+        let first = *blocks.first().context("nothing was approved")?;
+        self.paid_in(first, &multisig_account, amount).await?;
         self.arrived(to, amount).await
     }
 
@@ -112,28 +116,29 @@ impl Paths<'_> {
             Ok((self.inbox_length().await? == before + 2).then_some(()))
         })
         .await?;
-        self.paid_by(&account(Alice), amount).await?;
+        self.paid_in(self.deployment.chain.block_hash(when).await?, &account(Alice), amount).await?;
         self.arrived(to, amount).await
     }
 
     async fn in_a_batch_that_fails(&self, to: Sr25519Keyring, amount: Balance) -> Result<()> {
         let before = self.inbox_length().await?;
-        let [invoke, shield] = self.both(to, amount)?;
-        self.submit(Alice, calls::batch_all(&[invoke, shield, impossible()])).await?;
+        let [shield, invoke] = self.both(to, amount)?;
+        self.submit(Alice, calls::batch_all(&[shield, invoke, impossible()])).await?;
         assert_eq!(self.inbox_length().await?, before);
         // The enclave has seen the block and whatever it may have read from it.
         self.deployment.blocks_finalized(3).await?;
         Ok(())
     }
 
+    /// Money for somebody's new account, and their first call.
     fn both(&self, to: Sr25519Keyring, amount: Balance) -> Result<[AnyCall; 2]> {
-        Ok([self.invoke(to)?, self.shield(to, amount)?])
+        Ok([self.shield(to, amount)?, self.invoke(to, 0)?])
     }
 
-    /// An indirect call of `sender`; consumed and counted, whatever is done with it later.
-    fn invoke(&self, sender: Sr25519Keyring) -> Result<AnyCall> {
+    /// An indirect call of `sender`, whom nobody but they themselves makes call, whoever pays for it on layer one.
+    fn invoke(&self, sender: Sr25519Keyring, nonce: Nonce) -> Result<AnyCall> {
         let shard = self.deployment.shard.shard();
-        let call = shard.sign_call(TrustedCall::Noop(account(sender)), 0, &signer(sender))?;
+        let call = shard.sign_call(TrustedCall::Noop(account(sender)), nonce, &signer(sender))?;
         let request = shard.seal_operation(&TrustedOperation::IndirectCall(call))?;
         Ok(Call::invoke(&request).into())
     }
@@ -144,7 +149,7 @@ impl Paths<'_> {
         Ok(Call::shield_funds(&shard.id, &beneficiary, amount).into())
     }
 
-    async fn submit(&self, signer: Sr25519Keyring, call: AnyCall) -> Result<cloister_chain_primitives::H256> {
+    async fn submit(&self, signer: Sr25519Keyring, call: AnyCall) -> Result<H256> {
         self.deployment.chain.submit(&signer.pair(), call).await
     }
 
@@ -157,29 +162,34 @@ impl Paths<'_> {
         Ok(self.deployment.chain.storage(&key, None).await?.unwrap_or_default())
     }
 
-    /// The money is where it belongs, once.
+    /// The money is where it belongs, once, and the call is made.
     async fn arrived(&self, to: Sr25519Keyring, amount: Balance) -> Result<()> {
         self.deployment.inbox_consumed().await?;
+        assert_eq!(self.deployment.shard.nonce(&signer(to)).await?, 1, "{to}");
         assert_eq!(self.deployment.shard.free_balance(&signer(to)).await?, amount, "{to}");
         Ok(())
     }
 
-    /// The newest shielding was paid by `payer`, on whose behalf it was dispatched.
-    async fn paid_by(&self, payer: &AccountId, paid: Balance) -> Result<()> {
-        let shard = self.deployment.shard.shard().id;
-        let length = self.inbox_length().await?;
-        for number in (0..length).rev() {
-            let entry = self.deployment.chain.storage(&storage::inbox_entry(&shard, number), None).await?;
+    /// The shielding in a block was paid by `payer`, on whose behalf it was dispatched. Later the entry is pruned.
+    async fn paid_in(&self, block: H256, payer: &AccountId, paid: Balance) -> Result<()> {
+        let (chain, shard) = (&self.deployment.chain, self.deployment.shard.shard().id);
+        let length = storage::inbox_length(&shard);
+        let parent = chain.header(block).await?.parent_hash;
+        let before: u64 = chain.storage(&length, Some(parent)).await?.unwrap_or_default();
+        let after: u64 = chain.storage(&length, Some(block)).await?.unwrap_or_default();
+        let mut found = Vec::new();
+        for number in before..after {
+            let entry = chain.storage(&storage::inbox_entry(&shard, number), Some(block)).await?;
             if let InboxEntry::Shield { amount, sender, .. } = entry.context("a hole in the inbox")? {
-                assert_eq!((&sender, amount), (payer, paid));
-                return Ok(());
+                found.push((sender, amount));
             }
         }
-        anyhow::bail!("no shielding in the inbox")
+        assert_eq!(found, [(payer.clone(), paid)]);
+        Ok(())
     }
 
     /// Where `signer`'s extrinsic stands in a block.
-    async fn timepoint(&self, block: cloister_chain_primitives::H256, signer: Sr25519Keyring) -> Result<Timepoint> {
+    async fn timepoint(&self, block: H256, signer: Sr25519Keyring) -> Result<Timepoint> {
         let block = self.deployment.chain.block(block).await?;
         let account = account(signer);
         let account: &[u8] = account.as_ref();

@@ -52,6 +52,11 @@ async fn a_worker_is_inspected_funded_and_serves() -> Result<()> {
     };
     let mut worker = Worker::start_idle(url, options, "waiting for").await?;
     ensure!(!worker.is_serving().await?);
+    let health = format!("http://127.0.0.1:{}", worker.ports().http);
+    let status = ["worker", "status", "--url", &health, "--json"];
+    let (code, answer) = output_json("cloister", &status)?;
+    assert_eq!((code, &answer["phase"]), (3, &json!("registering")), "{answer}");
+    assert_eq!((&answer["serves"], &answer["registration_expires_at"]), (&json!(false), &Value::Null));
     let account = signing["account"].as_str().context("no account")?;
     ensure!(worker.log().contains(account), "it does not say whom to pay{}", worker.log());
     let by_node = ["--node-url", url, "--json"];
@@ -62,6 +67,9 @@ async fn a_worker_is_inspected_funded_and_serves() -> Result<()> {
     let (code, answer) = output_json("cloister", &[submitted.as_slice(), &by_node].concat())?;
     ensure!(code == 0, "{answer}");
     worker.serves().await?;
+    let (code, answer) = output_json("cloister", &status)?;
+    assert_eq!((code, &answer["phase"], &answer["account"]), (0, &json!("serving"), &json!(account)), "{answer}");
+    ensure!(answer["registration_expires_at"].as_u64() > answer["layer_one_time"].as_u64(), "{answer}");
 
     let layer_one = LayerOne::connect(url).await?;
     let enclaves = layer_one.enclaves().await?;

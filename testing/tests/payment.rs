@@ -1,15 +1,15 @@
-//! Calls on a shard that fail, questions that are none of the asker's business, and shards of earlier starts.
+//! Calls on a shard that fail, questions that are none of the asker's business, and shards that are not an enclave's own.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use cloister_chain_primitives::{AccountId, Balance, EXISTENTIAL_DEPOSIT, ShardId, UNIT};
+use cloister_chain_primitives::{Balance, EXISTENTIAL_DEPOSIT, UNIT};
 use cloister_client::{
-    LayerOne, Pin, Selection, Shard, ShardClient, Wait, Worker as WorkerClient,
+    Pin, Selection, ShardClient, Worker as WorkerClient,
     shard::Error as ShardError,
     worker::{Error as WorkerError, Operation},
 };
-use cloister_testing::{Deployment, Node, Worker, WorkerOptions, deployment::SETTLE_DEADLINE, eventually, signer};
+use cloister_testing::{Deployment, Worker, WorkerOptions, signer};
 use cloister_wire::{TrustedCall, TrustedOperationStatus};
 use sp_keyring::Sr25519Keyring::{Alice, Bob, Charlie};
 
@@ -18,7 +18,7 @@ async fn failing_calls_leave_only_the_nonce() -> Result<()> {
     Deployment::run(async |deployment| {
         let shard = &deployment.shard;
         let (alice, bob, charlie) = (signer(Alice), signer(Bob), signer(Charlie));
-        shield(deployment, 1_000 * UNIT).await?;
+        deployment.shield(&alice, 1_000 * UNIT).await?;
 
         // Not an account of the shard yet: neither money nor a nonce to fail with.
         let mut refused = shard.transfer(&bob, &alice.account(), UNIT).await;
@@ -61,7 +61,7 @@ async fn calls_run_in_the_order_of_their_nonces() -> Result<()> {
     Deployment::run(async |deployment| {
         let shard = &deployment.shard;
         let (alice, bob) = (signer(Alice), signer(Bob));
-        shield(deployment, 10 * UNIT).await?;
+        deployment.shield(&alice, 10 * UNIT).await?;
         let pay = |amount: Balance| TrustedCall::BalanceTransfer(alice.account(), bob.account(), amount);
 
         // The second first: it has to wait for the first, which has money enough for both only together.
@@ -86,50 +86,38 @@ async fn calls_run_in_the_order_of_their_nonces() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restarted_enclave_refuses_its_old_shard() -> Result<()> {
-    let node = Node::dev().await?;
-    let mut first = Worker::start(node.url(), WorkerOptions::default()).await?;
-    let layer_one = LayerOne::connect(node.url()).await?;
-    let old = only_shard(&layer_one).await?;
-    let old_key = Shard::find(&layer_one, old).await?.enclave.tls_key_hash;
-    let status = first.stop().await?;
-    assert!(status.success(), "SIGTERM is a clean stop: {status}{}", first.log());
+async fn an_enclave_serves_no_shard_but_its_own() -> Result<()> {
+    Deployment::run(async |deployment| {
+        let (node, first) = (deployment.node.url(), deployment.shard.shard().clone());
+        let status = deployment.worker.stop().await?;
+        assert!(status.success(), "SIGTERM is a clean stop: {status}{}", deployment.worker.log());
 
-    let options = WorkerOptions { shard: Some(old), ..WorkerOptions::default() };
-    let status = Worker::start_in_vain(node.url(), options, "started anew").await?;
-    assert_eq!(status.code(), Some(OLD_SHARD_EXIT_CODE));
+        // An enclave without what the first one's host kept is another one.
+        let options = WorkerOptions { shard: Some(first.id), ..WorkerOptions::default() };
+        let refused = "the wanted shard is not that of the data directory";
+        let status = Worker::start_in_vain(node, options, refused).await?;
+        assert_eq!(status.code(), Some(OTHER_SHARD_EXIT_CODE));
+        let second = Worker::start(node, WorkerOptions::default()).await?;
+        let impostor = WorkerClient::connect(&second.url(), Pin::TlsKey(first.enclave.tls_key_hash)).await;
+        assert!(matches!(impostor, Err(WorkerError::WrongTlsKey { .. })), "{:?}", impostor.err());
+        let selection = Selection { shard: Some(first.id), mrenclave: None };
+        assert!(ShardClient::connect(&deployment.layer_one, &second.url(), &selection).await.is_err());
+        let other = ShardClient::connect(&deployment.layer_one, &second.url(), &Selection::default()).await?;
+        assert_ne!(other.shard().id, first.id);
 
-    // Without the old shard it gets a new one, and the old one's key is nobody's.
-    let second = Worker::start(node.url(), WorkerOptions::default()).await?;
-    let impostor = WorkerClient::connect(&second.url(), Pin::TlsKey(old_key)).await;
-    assert!(matches!(impostor, Err(WorkerError::WrongTlsKey { .. })), "{:?}", impostor.err());
-    let selection = Selection { shard: Some(old), mrenclave: None };
-    assert!(ShardClient::connect(&layer_one, &second.url(), &selection).await.is_err());
-    let new = ShardClient::connect(&layer_one, &second.url(), &Selection::default()).await?;
-    assert_ne!(new.shard().id, old);
-    Ok(())
-}
-
-/// What `cloister-worker` exits with when its enclave cannot serve the shard that it was told to serve.
-const OLD_SHARD_EXIT_CODE: i32 = 4;
-
-async fn only_shard(layer_one: &LayerOne) -> Result<ShardId> {
-    match layer_one.shards().await?.as_slice() {
-        [(shard, _)] => Ok(*shard),
-        shards => bail!("{} shards", shards.len()),
-    }
-}
-
-/// Moves money of Alice into her account on the shard.
-async fn shield(deployment: &Deployment, amount: Balance) -> Result<()> {
-    let (shard, alice) = (&deployment.shard, signer(Alice));
-    let to: AccountId = alice.account();
-    shard.shield(&alice, &to, amount, Wait::Finalized).await?;
-    eventually("the shielded money", SETTLE_DEADLINE, async || {
-        Ok((shard.free_balance(&alice).await? == amount).then_some(()))
+        // With it, it is the same.
+        let data_dir = Some(deployment.worker.data_dir().into());
+        let options = WorkerOptions { shard: Some(first.id), data_dir, ..WorkerOptions::default() };
+        let again = Worker::start(node, options).await?;
+        let client = ShardClient::connect(&deployment.layer_one, &again.url(), &Selection::default()).await?;
+        assert_eq!(client.shard().id, first.id);
+        Ok(())
     })
     .await
 }
+
+/// What `cloister-worker` exits with when its enclave cannot serve the shard that it was told to serve.
+const OTHER_SHARD_EXIT_CODE: i32 = 4;
 
 /// The reason for which a call failed, as its sender is told.
 async fn failure(mut operation: Operation) -> Result<String> {

@@ -35,6 +35,8 @@ pub enum WorkerError {
     EnclaveDied(Option<ExitStatus>),
     #[error("the enclave did not introduce itself within {seconds} s")]
     EnclaveSilent { seconds: u64 },
+    #[error("the enclave has said nothing for {seconds} s and is killed")]
+    EnclaveHangs { seconds: u64 },
     #[error("the enclave speaks version {0} of the link's protocol, this worker {PROTOCOL}")]
     ProtocolVersion(u16),
     #[error("the enclave sent {0} out of place")]
@@ -84,6 +86,7 @@ impl WorkerError {
             Self::NoConfiguration | Self::BadConfiguration { .. } => 2,
             Self::EnclaveDied(_)
             | Self::EnclaveSilent { .. }
+            | Self::EnclaveHangs { .. }
             | Self::EnclaveStopped(_)
             | Self::ProtocolVersion(_)
             | Self::UnexpectedMessage(_)

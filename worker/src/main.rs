@@ -26,6 +26,7 @@ mod status;
 mod submission;
 #[cfg(test)]
 mod testing;
+mod watchdog;
 
 use std::{io::IsTerminal, process::ExitCode};
 

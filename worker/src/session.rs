@@ -26,6 +26,7 @@ use crate::{
     registration::{Newest, Pending},
     status::Shared,
     submission::Submitter,
+    watchdog::{SILENCE, Watchdog},
 };
 
 /// Who was started.
@@ -134,6 +135,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         keeper: &mut Keeper,
     ) -> Result<(), WorkerError> {
         let started = Instant::now();
+        let mut watchdog = Watchdog::new(started);
         let (synced, follow_synced) = watch::channel(None);
         feeds.spawn(Follower::new(self.layer_one.clone()).run(self.sender.clone(), follow_synced));
         let version = (self.version.spec_version, self.version.transaction_version);
@@ -147,7 +149,16 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         tokio::pin!(stop);
         loop {
             let message = tokio::select! {
-                message = self.receiver.recv() => message.map_err(lost)?,
+                message = self.receiver.recv() => {
+                    watchdog.hear(Instant::now());
+                    message.map_err(lost)?
+                }
+                () = tokio::time::sleep_until(watchdog.due()) => {
+                    if watchdog.gives_up(Instant::now()) {
+                        return Err(WorkerError::EnclaveHangs { seconds: SILENCE.as_secs() });
+                    }
+                    continue;
+                }
                 () = &mut stop, if deadline.is_none() => {
                     tracing::info!("asking the enclave to stop");
                     deadline = Some(Instant::now() + STOP_PATIENCE);

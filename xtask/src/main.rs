@@ -1,4 +1,4 @@
-//! Set-up, demo, tests and benchmarks behind one command: `cargo xtask`.
+//! Set-up, demo, tests, simulation and benchmarks behind one command: `cargo xtask`.
 //!
 //! Depends on nothing but clap and anyhow, so that it builds in seconds on a machine that has only Rust.
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Set-up, demo, tests and benchmarks of Cloister.
+/// Set-up, demo, tests, simulation and benchmarks of Cloister.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
 struct Cli {
@@ -64,6 +64,24 @@ enum Task {
         /// Passed on to the benchmarks: part of a name.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         filter: Vec<String>,
+    },
+    /// Builds and runs simulated lives of shards, with crashes at every boundary; the last line says how many passed.
+    Sim {
+        /// How many lives, one for each seed.
+        #[arg(long)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Threads; one for each core if absent.
+        #[arg(long)]
+        threads: Option<usize>,
+        /// Print how often what happened.
+        #[arg(long)]
+        coverage: bool,
+        /// Print all that happens, in a single thread.
+        #[arg(long)]
+        trace: bool,
     },
     /// Checks format and lints; warnings are errors.
     Lint,
@@ -102,6 +120,15 @@ fn dispatch(cli: Cli) -> Result<()> {
                 run(benches, workspace.binary(benches).args(&filter))?;
             }
             Ok(())
+        }
+        Task::Sim { seeds, from, threads, coverage, trace } => {
+            setup::setup(Consent::Ask)?;
+            build(&workspace)?;
+            let mut sim = workspace.binary("cloister-sim");
+            sim.args(["--seeds", &seeds.to_string(), "--from", &from.to_string()]);
+            sim.args(threads.map(|threads| format!("--threads={threads}")));
+            sim.args([("--coverage", coverage), ("--trace", trace)].iter().filter(|(_, on)| *on).map(|(flag, _)| flag));
+            exec(&mut sim)
         }
         Task::Lint => lint(&workspace),
         Task::Env => {

@@ -29,6 +29,13 @@ impl Anchor {
         domain::message("anchor", genesis, &[shard.as_ref(), &self.encode()])
     }
 
+    /// The bytes that a member signs when it has the block stored, for the certificate in the next block. Everybody can
+    /// read that, so it must not be what layer one takes: strangers could anchor one block after another before the
+    /// shard's own anchors land.
+    pub fn stored_bytes(&self, genesis: &H256, shard: &ShardId) -> Vec<u8> {
+        domain::message("stored", genesis, &[shard.as_ref(), &self.encode()])
+    }
+
     /// The published name of the block. An anchor's encoding begins with it.
     pub fn confirmation(&self) -> SidechainBlockConfirmation {
         SidechainBlockConfirmation { block_number: self.number, block_header_hash: self.header_hash }
@@ -120,6 +127,7 @@ mod tests {
         let (genesis, shard) = (H256::repeat_byte(1), ShardId(H256::repeat_byte(2)));
         let right = ANCHOR.signed_bytes(&genesis, &shard);
         let zero = H256::zero();
+        assert_ne!(right, ANCHOR.stored_bytes(&genesis, &shard));
         assert_ne!(right, ANCHOR.signed_bytes(&zero, &shard));
         assert_ne!(right, ANCHOR.signed_bytes(&genesis, &ShardId(zero)));
         let others = [

@@ -90,6 +90,7 @@ pub async fn run(enclave: Enclave, sender: Sender<ToHost>, receiver: Receiver<Un
         opening,
         watchers: HashMap::new(),
         figures: Figures::default(),
+        silent_ticks: 0,
         executing: Duration::ZERO,
     };
     tokio::select! {
@@ -107,6 +108,8 @@ struct Actor {
     opening: Opening,
     watchers: HashMap<H256, Vec<mpsc::Sender<StatusUpdate>>>,
     figures: Figures,
+    /// Ticks since the host was told figures.
+    silent_ticks: u32,
     /// How long the engine took to execute and seal blocks.
     executing: Duration,
 }
@@ -258,7 +261,7 @@ impl Actor {
                 let operation = call.hash();
                 let admitted = self.engine.submit(call);
                 if let (Ok(_), Some(watcher)) = (&admitted, watcher) {
-                    self.watchers.entry(operation).or_default().push(watcher);
+                    self.watch(operation, watcher);
                 }
                 let _ = reply.send(admitted);
             }
@@ -271,6 +274,21 @@ impl Actor {
             Command::Pending { reply } => {
                 let _ = reply.send(self.engine.pending());
             }
+        }
+    }
+
+    /// Statuses of an operation go to a client from now on. Where too many are watched the client's notifications end at
+    /// once; the call goes on.
+    fn watch(&mut self, operation: H256, watcher: mpsc::Sender<StatusUpdate>) {
+        if self.watchers.len() >= MAX_WATCHED {
+            // Those whose clients went away are let go when their operations get further, which may take long.
+            self.watchers.retain(|_, watchers| {
+                watchers.retain(|watcher| !watcher.is_closed());
+                !watchers.is_empty()
+            });
+        }
+        if self.watchers.len() < MAX_WATCHED {
+            self.watchers.entry(operation).or_default().push(watcher);
         }
     }
 
@@ -290,12 +308,14 @@ impl Actor {
         }
     }
 
-    /// Tells the host new figures, if there are any.
+    /// Tells the host new figures, or after a while that there are none: it ends an enclave that is silent.
     async fn report(&mut self) -> Result<(), StopReason> {
         let figures = self.engine.figures();
-        if figures == self.figures {
+        self.silent_ticks = self.silent_ticks.saturating_add(1);
+        if figures == self.figures && self.silent_ticks < MAX_SILENT_TICKS {
             return Ok(());
         }
+        self.silent_ticks = 0;
         self.figures = figures;
         self.send(ToHost::Status {
             pool: u32::try_from(figures.pool).unwrap_or(u32::MAX),
@@ -417,6 +437,10 @@ fn reason(stop: Stop, own: ShardId) -> StopReason {
     }
 }
 
+/// Operations whose statuses clients wait for at a time: as many as the pool takes, three times over.
+const MAX_WATCHED: usize = 60_000;
+/// So many ticks pass at most until the host hears of the enclave.
+const MAX_SILENT_TICKS: u32 = 10;
 /// Connections of clients at a time.
 const MAX_CONNECTIONS: usize = 1_024;
 /// Messages from the host that wait for the engine.

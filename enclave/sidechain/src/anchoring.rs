@@ -18,8 +18,8 @@ pub(crate) struct Unanchored {
     /// As last proven.
     anchored: Option<Anchor>,
     blocks: VecDeque<Stored>,
-    /// What layer one was asked to anchor last, and at which height.
-    asked: Option<(Anchor, BlockNumber)>,
+    /// What was anchored when layer one was asked last to anchor something, and at which height that was.
+    asked: Option<(Option<Anchor>, BlockNumber)>,
     /// On which layer-one block the newest recovered block rests.
     recovered_on: Option<(BlockNumber, H256)>,
     /// What was consumed of the inbox and not reported yet.
@@ -148,10 +148,10 @@ impl Unanchored {
     /// Whether layer one is to anchor `newest`, at its height `number`.
     fn is_due(&self, newest: &Anchor, number: BlockNumber) -> bool {
         let news = newest.number > self.anchored();
-        // One that landed and was not taken is not repeated in every block.
+        // One that landed and was not taken is not repeated in every block, unless the anchor moved by somebody else's hand.
         let recently = self
             .asked
-            .is_some_and(|(asked, at)| self.anchored != Some(asked) && number < at.saturating_add(RESEND_BLOCKS));
+            .is_some_and(|(anchored, at)| self.anchored == anchored && number < at.saturating_add(RESEND_BLOCKS));
         news && !recently
     }
 }
@@ -187,9 +187,14 @@ impl Engine {
         })
     }
 
-    /// This member's word that a block is stored.
-    pub(crate) fn acknowledge(&self, anchor: &Anchor) -> Acknowledgement {
-        let signature = self.identity.incarnation.sign(&anchor.signed_bytes(&self.genesis, &self.shard));
+    /// Certificate of the newest stored block, from its only member; of none before the first.
+    pub(crate) fn certificate(&self) -> Vec<Acknowledgement> {
+        let newest = self.newest().map(|anchor| anchor.stored_bytes(&self.genesis, &self.shard));
+        newest.map(|message| self.acknowledgement(&message)).into_iter().collect()
+    }
+
+    fn acknowledgement(&self, message: &[u8]) -> Acknowledgement {
+        let signature = self.identity.incarnation.sign(message);
         Acknowledgement { account: self.identity.account.account(), signature }
     }
 
@@ -203,16 +208,21 @@ impl Engine {
         self.unanchored.report_recovered(self.consumed);
         let mut calls = Vec::new();
         if let Some(anchor) = self.newest().filter(|newest| self.unanchored.is_due(newest, number)) {
-            let acknowledgement = self.acknowledge(&anchor);
+            let acknowledgement = self.acknowledgement(&anchor.signed_bytes(&self.genesis, &self.shard));
             let ancestor: Option<SidechainBlockConfirmation> =
                 self.unanchored.anchored.map(|anchored| anchored.confirmation());
-            self.unanchored.asked = Some((anchor, number));
+            self.unanchored.asked = Some((self.unanchored.anchored, number));
             calls.push(Call::confirm_imported_sidechain_block(
                 &self.shard,
                 ancestor.as_ref(),
                 &anchor,
                 &[acknowledgement],
             ));
+        }
+        // Each confirmation prunes so many entries at most.
+        let prunable = self.unanchored.anchored.is_some_and(|anchor| view.inbox_pruned < anchor.inbox_consumed);
+        if prunable && self.unanchored.consumed.is_none() {
+            self.unanchored.consumed((view.number, view.hash), []);
         }
         if let Some(Consumed { number, hash, executed }) = self.unanchored.consumed.take() {
             let root = binary_merkle_tree::merkle_root::<sp_runtime::traits::Keccak256, _>(executed);

@@ -297,6 +297,8 @@ pub(crate) struct View {
     pub hash: H256,
     pub time: Moment,
     pub inbox_length: u64,
+    /// Entries that layer one no longer has.
+    pub inbox_pruned: u64,
     /// Planck that the enclave's account can spend.
     pub account_free: Balance,
 }

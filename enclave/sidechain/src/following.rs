@@ -35,6 +35,7 @@ impl Engine {
             storage::enclave(&self.account()),
             storage::shard(&self.shard),
             storage::inbox_length(&self.shard),
+            storage::inbox_pruned(&self.shard),
             storage::anchor(&self.shard),
             storage::timestamp(),
             storage::account(&self.account()),
@@ -55,6 +56,7 @@ impl Engine {
         check_layout(values)?;
         let entry: Option<ShardEntry> = values.decode(&storage::shard(&self.shard))?;
         let inbox_length: u64 = values.decode(&storage::inbox_length(&self.shard))?.unwrap_or(0);
+        let inbox_pruned: u64 = values.decode(&storage::inbox_pruned(&self.shard))?.unwrap_or(0);
         let anchored: Option<Anchored> = values.decode(&storage::anchor(&self.shard))?;
         let time: Moment = values.decode(&storage::timestamp())?.unwrap_or(0);
         let record: Option<EnclaveRecord> = values.decode(&storage::enclave(&self.account()))?;
@@ -107,7 +109,8 @@ impl Engine {
             self.actions.push(Action::Open { number, entry });
         }
         let account_free = account.as_ref().map_or(0, |account| account.free.saturating_sub(account.frozen));
-        self.view = Some(View { number: asked.at.number(), hash: asked.at.hash(), time, inbox_length, account_free });
+        let (number, hash) = (asked.at.number(), asked.at.hash());
+        self.view = Some(View { number, hash, time, inbox_length, inbox_pruned, account_free });
         self.extrinsics.observe(asked.at.number(), asked.at.hash(), account.map(|account| account.nonce));
         if self.registration.is_proven() && !born {
             self.bear(asked.at.number());

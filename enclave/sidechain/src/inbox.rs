@@ -116,6 +116,14 @@ impl Inbox {
         self.waiting.front()?.as_ref().map(|opened| (self.first, opened))
     }
 
+    /// Puts back what was taken, in its order.
+    pub fn put_back(&mut self, entries: Vec<(u64, Opened)>) {
+        for (number, opened) in entries.into_iter().rev() {
+            self.first = number;
+            self.waiting.push_front(Some(opened));
+        }
+    }
+
     /// Takes the next entry.
     pub fn take(&mut self) -> Option<(u64, Opened)> {
         let number = self.first;

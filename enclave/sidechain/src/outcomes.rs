@@ -7,7 +7,7 @@ use cloister_wire::Outcome;
 
 use crate::recovery::CallOutcome;
 
-/// Outcomes of the last [`KEPT_BLOCKS`] blocks. They are no state: a call that failed leaves its nonce and nothing else.
+/// Outcomes of the last [`KEPT_BLOCKS`] blocks, or fewer if they are more than [`MAX_OUTCOMES`]. They are no state: a call that failed leaves its nonce and nothing else.
 #[derive(Default)]
 pub(crate) struct Outcomes {
     by_call: BTreeMap<(AccountId, H256), Outcome>,
@@ -23,7 +23,9 @@ impl Outcomes {
         }
         self.by_block.push_back((block_number, keys));
         let oldest = block_number.saturating_sub(KEPT_BLOCKS);
-        while self.by_block.front().is_some_and(|(number, _)| *number <= oldest) {
+        while self.by_block.front().is_some_and(|(number, _)| {
+            *number <= oldest || (self.by_call.len() > MAX_OUTCOMES && *number < block_number)
+        }) {
             for key in self.by_block.pop_front().into_iter().flat_map(|(_, keys)| keys) {
                 self.by_call.remove(&key);
             }
@@ -36,6 +38,8 @@ impl Outcomes {
 }
 
 const KEPT_BLOCKS: u64 = 1_000;
+/// Some 20 MB of them.
+const MAX_OUTCOMES: usize = 100_000;
 
 #[cfg(test)]
 mod tests {
@@ -52,5 +56,20 @@ mod tests {
         assert_eq!(outcomes.get(&account, &H256::from_low_u64_be(2)).map(|outcome| outcome.block_number), Some(2));
         assert_eq!(outcomes.get(&AccountId::new([2; 32]), &H256::from_low_u64_be(2)), None);
         assert_eq!(outcomes.by_call.len(), 1_000);
+    }
+
+    #[test]
+    fn outcomes_of_full_blocks_take_bounded_memory() {
+        let account = AccountId::new([1; 32]);
+        let mut outcomes = Outcomes::default();
+        let hash = |block: u64, call: u64| H256::from_low_u64_be(block << 32 | call);
+        for block in 1..=150 {
+            outcomes.add(block, (0..1_000).map(|call| (account.clone(), hash(block, call), Ok(()))).collect());
+        }
+        assert_eq!((outcomes.by_call.len(), outcomes.by_block.len()), (MAX_OUTCOMES, 100));
+        assert!(outcomes.get(&account, &hash(51, 0)).is_some() && outcomes.get(&account, &hash(50, 0)).is_none());
+        let more = 2 * MAX_OUTCOMES as u64;
+        outcomes.add(151, (0..more).map(|call| (account.clone(), hash(151, call), Ok(()))).collect());
+        assert_eq!(outcomes.by_block.len(), 1, "the newest block's stay");
     }
 }

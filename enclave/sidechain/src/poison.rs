@@ -1,5 +1,6 @@
-//! Calls that ended an enclave. Before anything is executed a sealed mark of it is stored; the next start finds the mark of
-//! what was never finished, runs each of its items alone, and sets aside what ends an enclave alone.
+//! Calls that ended an enclave. Before anything is executed a sealed mark of it is stored. The next start finds the mark of
+//! what was never finished and runs its items in smaller groups, the start after that alone, and what ends that one, too,
+//! is set aside.
 //!
 //! A host can end an enclave whenever it likes, and so bring any call under suspicion: it could as well not deliver it.
 
@@ -23,7 +24,7 @@ pub(crate) enum Item {
     Entry(u64),
 }
 
-/// How often an item ended an enclave while it was executed alone, for being suspected before; 0 for the first time.
+/// How many enclaves ended while they executed an item.
 type Deaths = BTreeMap<Item, u8>;
 
 /// What is executed next.
@@ -40,6 +41,8 @@ struct Mark {
 #[derive(Default)]
 pub(crate) struct Suspects {
     deaths: Deaths,
+    /// Height at which they came under suspicion.
+    judged_at: u64,
     /// Of the start before, until its last block is known.
     last: Option<Mark>,
 }
@@ -61,6 +64,7 @@ impl Suspects {
 
     /// The newest block that was kept has this height: whether the marked one is among them is known now.
     pub fn judge(&mut self, height: u64) {
+        self.judged_at = height;
         let Some(Mark { block, items, deaths, .. }) = self.last.take() else { return };
         self.deaths = deaths;
         if block <= height {
@@ -70,13 +74,23 @@ impl Suspects {
             }
             return;
         }
-        let alone = items.len() == 1;
         for item in items {
-            // The first time an enclave ends may be for any reason: many blocks have but one item.
-            self.deaths.entry(item).and_modify(|deaths| *deaths = deaths.saturating_add(alone.into())).or_insert(0);
+            self.deaths.entry(item).and_modify(|deaths| *deaths = deaths.saturating_add(1)).or_insert(1);
         }
         while self.deaths.len() > MAX_SUSPECTS {
-            self.deaths.pop_first();
+            let Some(least) = self.deaths.iter().min_by_key(|(_, deaths)| **deaths).map(|(item, _)| *item) else {
+                break;
+            };
+            self.deaths.remove(&least);
+        }
+    }
+
+    /// The shard has come this far since [`Self::judge`]. Direct calls that nobody has sent again by now are forgotten, if
+    /// they were suspected only once.
+    pub fn expire(&mut self, height: u64) {
+        if height > self.judged_at.saturating_add(FORGOTTEN_AFTER_BLOCKS) {
+            self.judged_at = u64::MAX;
+            self.deaths.retain(|item, deaths| *deaths > 1 || matches!(item, Item::Entry(_)));
         }
     }
 
@@ -86,18 +100,18 @@ impl Suspects {
         scope.seal(Purpose::Mark, &mark.encode())
     }
 
-    /// Whether the item must be executed alone.
-    pub fn is_suspect(&self, item: &Item) -> bool {
-        self.deaths.contains_key(item)
+    /// With what the item may be executed.
+    pub fn company(&self, item: &Item) -> Company {
+        match self.deaths.get(item) {
+            None => Company::Any,
+            Some(1) => Company::Suspects,
+            Some(_) => Company::None,
+        }
     }
 
     /// Whether the item is never executed again.
     pub fn is_set_aside(&self, item: &Item) -> bool {
-        let most = match item {
-            Item::Call(_) => 1,
-            Item::Entry(_) => MAX_DEATHS_ALONE,
-        };
-        self.deaths.get(item).is_some_and(|deaths| *deaths >= most)
+        self.deaths.get(item).is_some_and(|deaths| *deaths >= MAX_DEATHS)
     }
 
     /// The item was executed, or set aside in a block, and the enclave goes on.
@@ -106,11 +120,34 @@ impl Suspects {
     }
 }
 
-/// So many starts an entry of the inbox may end alone before it is set aside: with the one that brought it under
-/// suspicion, three. A direct call can be sent again; for that one is enough.
-const MAX_DEATHS_ALONE: u8 = 2;
-/// Most items under suspicion: a few blocks of them.
+/// With what an item may be executed in one block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Company {
+    /// With all that nothing is held against.
+    Any,
+    /// With a few that are suspected like it.
+    Suspects,
+    /// With nothing.
+    None,
+}
+
+impl Company {
+    /// Most items in a block of this company.
+    pub fn limit(self) -> usize {
+        match self {
+            Self::Any => usize::MAX,
+            // About the root of what a block holds: a few dozen blocks for a thousand innocent calls.
+            Self::Suspects => 32,
+            Self::None => 1,
+        }
+    }
+}
+
+/// So many enclaves an item may end before it is set aside: the third of them executed nothing else.
+const MAX_DEATHS: u8 = 3;
+/// Most items under suspicion: some blocks of them. A mark has 34 bytes for each.
 const MAX_SUSPECTS: usize = 4_096;
+const FORGOTTEN_AFTER_BLOCKS: u64 = 1_000;
 const VERSION: u8 = 1;
 
 #[cfg(test)]
@@ -141,31 +178,43 @@ mod tests {
     #[test]
     fn what_was_stored_is_not_suspected() {
         let next = restart(&Suspects::default(), &[call(1), Item::Entry(2)], 5);
-        assert!(!next.is_suspect(&call(1)) && !next.is_suspect(&Item::Entry(2)));
+        assert_eq!((next.company(&call(1)), next.company(&Item::Entry(2))), (Company::Any, Company::Any));
     }
 
     #[test]
-    fn a_direct_call_is_set_aside_when_it_ends_an_enclave_alone() {
-        let next = restart(&Suspects::default(), &[call(1), call(2)], 4);
-        assert!(next.is_suspect(&call(1)) && next.is_suspect(&call(2)));
-        assert!(!next.is_set_aside(&call(1)) && !next.is_set_aside(&call(2)));
-        let next = restart(&next, &[call(1)], 4);
-        assert!(next.is_set_aside(&call(1)) && !next.is_set_aside(&call(2)) && next.is_suspect(&call(2)));
-        let next = restart(&next, &[call(2)], 5);
-        assert!(next.is_set_aside(&call(1)) && !next.is_suspect(&call(2)), "acquitted");
-    }
-
-    #[test]
-    fn an_entry_of_the_inbox_may_end_three_starts() {
-        let entry = Item::Entry(7);
-        let mut suspects = restart(&Suspects::default(), &[entry], 4);
-        for starts in 2..=3 {
-            assert!(suspects.is_suspect(&entry) && !suspects.is_set_aside(&entry));
-            suspects = restart(&suspects, &[entry], 4);
-            assert_eq!(suspects.is_set_aside(&entry), starts == 3);
+    fn what_ends_three_enclaves_is_set_aside_and_its_company_is_not() {
+        for bad in [call(1), Item::Entry(1)] {
+            let next = restart(&Suspects::default(), &[bad, call(2), call(3)], 4);
+            assert_eq!([bad, call(2), call(3)].map(|item| next.company(&item)), [Company::Suspects; 3]);
+            let next = restart(&next, &[bad, call(2)], 4);
+            assert_eq!([bad, call(2)].map(|item| next.company(&item)), [Company::None; 2]);
+            assert_eq!((next.company(&call(3)), next.is_set_aside(&bad)), (Company::Suspects, false));
+            let next = restart(&next, &[bad], 4);
+            assert!(next.is_set_aside(&bad) && !next.is_set_aside(&call(2)));
+            let mut next = restart(&next, &[call(2)], 5);
+            assert_eq!((next.company(&call(2)), next.is_set_aside(&bad)), (Company::Any, true), "acquitted");
+            next.acquit(&bad);
+            assert!(!next.is_set_aside(&bad));
         }
-        suspects.acquit(&entry);
-        assert!(!suspects.is_suspect(&entry));
+    }
+
+    #[test]
+    fn direct_calls_that_nobody_sends_again_are_forgotten() {
+        let mut suspects = restart(&Suspects::default(), &[call(1), Item::Entry(2)], 4);
+        suspects.expire(4 + FORGOTTEN_AFTER_BLOCKS);
+        assert_eq!(suspects.company(&call(1)), Company::Suspects);
+        suspects.expire(5 + FORGOTTEN_AFTER_BLOCKS);
+        assert_eq!((suspects.company(&call(1)), suspects.company(&Item::Entry(2))), (Company::Any, Company::Suspects));
+    }
+
+    #[test]
+    fn of_too_many_suspects_the_least_suspected_go() {
+        let many: Vec<_> = (0..MAX_SUSPECTS as u64).map(call).collect();
+        let mut suspects = restart(&Suspects::default(), &many[..1], 4);
+        suspects = restart(&suspects, &many, 4);
+        suspects = restart(&suspects, &[Item::Entry(7)], 4);
+        assert_eq!(suspects.deaths.len(), MAX_SUSPECTS);
+        assert_eq!(suspects.company(&call(0)), Company::None, "it was suspected twice");
     }
 
     /// Later versions must read what this one wrote.
@@ -177,7 +226,7 @@ mod tests {
         suspects.open(&scope, &hex::decode(SEALED).unwrap()).unwrap();
         assert_eq!(suspects.last.as_ref().map(|mark| hex::encode(mark.encode())), Some(MARK.into()));
         suspects.judge(8);
-        assert!(suspects.is_suspect(&call(1)) && suspects.is_suspect(&Item::Entry(2)));
+        assert_eq!((suspects.company(&call(1)), suspects.company(&Item::Entry(2))), (Company::None, Company::Suspects));
     }
 
     #[test]
@@ -192,6 +241,6 @@ mod tests {
         assert_eq!(suspects.open(&scope, &sealed), Err(RecoveryError::Mark(SealError::NotAuthentic)));
     }
 
-    const MARK: &str = "010900000000000000080000000000000000000000000000000000000000000000000000000000000000010102000000000000000400000000000000000000000000000000000000000000000000000000000000000100";
-    const SEALED: &str = "f2eab05636ead3ddb3db070671301de560119b1c63728535b6c7d7d5a5d4a3afb2fa26ad4fa7f3e769f875448f9f7735c4357354c10b2a451526c97cf4f3062373318e7b96e1ad19f35a0ca2dfa00388673fbcc3d6d103f09a6b492721565e5f45e8fafe2429f138db5b99aea5c3a247909cf71a95154ab61e48f14ce172193f8b5f6d96071b7c";
+    const MARK: &str = "010900000000000000080000000000000000000000000000000000000000000000000000000000000000010102000000000000000400000000000000000000000000000000000000000000000000000000000000000101";
+    const SEALED: &str = "bbf098c906eee4de7d2bd059dd966e57ed79759dc30c2800a8224ea4e25470478b3801a72501996a9b7f76646bef93547f8dec334b2e3e1fd9e2f97b3302ffb9ade62e54cf9de57d9eb9939fbff3d75a68a25daabbd29df4bbed8242807814b9fa8011043b6096017017651cdf294143b397b51b028f0090fc9349181e22538cfea6a8b113ad8f";
 }

@@ -15,7 +15,7 @@ use crate::{
     anchoring,
     engine::{Action, Engine, Head, Keep, Stop, View},
     inbox::Opened,
-    poison::Item,
+    poison::{Company, Item},
     recovery::{self, BlockBody},
 };
 
@@ -49,8 +49,6 @@ pub(crate) enum Work {
     Idle,
     /// What it executes is chosen; the mark of it is being stored.
     Marked { sequence: u64, batch: Batch },
-    /// The mark is stored.
-    Ready(Batch),
     /// It is executed and being stored.
     Executed { sequence: u64, block: Box<Pending> },
 }
@@ -63,6 +61,17 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    fn len(&self) -> usize {
+        self.entries.len().saturating_add(self.calls.len())
+    }
+
+    /// Splits off what comes after so many items.
+    fn split_off(&mut self, executed: usize) -> Self {
+        let entries = self.entries.split_off(executed.min(self.entries.len()));
+        let calls = self.calls.split_off(executed.saturating_sub(self.entries.len()).min(self.calls.len()));
+        Self { entries, calls }
+    }
+
     fn items(&self) -> Vec<Item> {
         let entries = self.entries.iter().map(|(number, _)| Item::Entry(*number));
         entries.chain(self.calls.iter().map(|call| Item::Call(call.hash()))).collect()
@@ -84,6 +93,8 @@ struct Executed {
     direct: Vec<Included>,
     indirect: Vec<Included>,
     refused: Vec<(VerifiedCall, Refused)>,
+    /// How many of the batch's items were executed or refused.
+    items: usize,
 }
 
 /// A call that is part of the block.
@@ -97,7 +108,10 @@ impl Included {
     fn new(call: &VerifiedCall, outcome: CallOutcome) -> Self {
         let result = match outcome {
             CallOutcome::Done => Ok(()),
-            CallOutcome::Failed(reason) => Err(reason),
+            CallOutcome::Failed(mut reason) => {
+                reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+                Err(reason)
+            }
         };
         Self { sender: call.sender().clone(), operation: call.hash(), result }
     }
@@ -118,19 +132,17 @@ impl Executed {
 }
 
 impl Engine {
-    /// Begins a block if there is work and layer one's clock allows it, or goes on with one that had to wait for that.
+    /// Begins a block if none is begun, there is work, and layer one's clock allows it.
     pub(crate) fn produce(&mut self) {
-        match std::mem::take(&mut self.work) {
-            Work::Idle => self.begin(),
-            Work::Ready(batch) => self.execute_ready(batch),
-            waiting => self.work = waiting,
+        if matches!(self.work, Work::Idle) {
+            self.begin();
         }
     }
 
     /// What a block waited for is stored.
     pub(crate) fn stored_for_block(&mut self, stored: u64) {
         match std::mem::take(&mut self.work) {
-            Work::Marked { sequence, batch } if sequence == stored => self.execute_ready(batch),
+            Work::Marked { sequence, batch } if sequence == stored => self.go_on(batch),
             Work::Executed { sequence, block } if sequence == stored => self.complete(*block),
             waiting => self.work = waiting,
         }
@@ -145,68 +157,78 @@ impl Engine {
         }
         let batch = self.choose();
         let items = batch.items();
-        if items.is_empty() {
-            return;
-        }
-        let number = self.height().saturating_add(1);
-        let scope = Scope { secret: &self.state_secret, genesis: &self.genesis, shard: &self.shard };
-        match self.suspects.seal(&scope, number, items) {
-            Ok(mark) => {
-                let sequence = self.store(Keep::Mark(mark));
-                self.work = Work::Marked { sequence, batch };
-            }
-            Err(_) => self.stop(Stop::Internal("a mark could not be sealed")),
+        if !items.is_empty()
+            && let Some(sequence) = self.mark(items)
+        {
+            self.work = Work::Marked { sequence, batch };
         }
     }
 
-    /// What the next block executes: inbox first, within the budget of a slot. What is under suspicion goes alone.
+    /// Has a mark of these items stored.
+    fn mark(&mut self, items: Vec<Item>) -> Option<u64> {
+        let number = self.height().saturating_add(1);
+        let scope = Scope { secret: &self.state_secret, genesis: &self.genesis, shard: &self.shard };
+        match self.suspects.seal(&scope, number, items) {
+            Ok(mark) => Some(self.store(Keep::Mark(mark))),
+            Err(_) => {
+                self.stop(Stop::Internal("a mark could not be sealed"));
+                None
+            }
+        }
+    }
+
+    /// What the next block executes: inbox first, within the budget of a slot, and in the company that each item may have.
     fn choose(&mut self) -> Batch {
         let mut batch = Batch::default();
-        let mut weight = 0u64;
-        while batch.entries.len() < MAX_INBOX_PER_BLOCK {
-            let Some((number, opened)) = self.inbox.peek() else { break };
-            let item = Item::Entry(number);
-            let total = weight.saturating_add(weight_of(opened));
-            let suspect = self.suspects.is_suspect(&item);
-            if !batch.entries.is_empty() && (suspect || total > self.budget) {
-                break;
+        let (mut weight, mut company) = (0u64, None);
+        let mut fits = |engine: &Self, chosen: usize, item: Item, more: u64| {
+            let total = weight.saturating_add(more);
+            let of_item = engine.suspects.company(&item);
+            let company = *company.get_or_insert(of_item);
+            let fits = chosen == 0 || (total <= engine.budget && of_item == company && chosen < company.limit());
+            if fits {
+                weight = total;
             }
-            weight = total;
+            fits
+        };
+        while batch.entries.len() < MAX_INBOX_PER_BLOCK
+            && let Some((number, opened)) = self.inbox.peek()
+            && fits(self, batch.entries.len(), Item::Entry(number), weight_of(opened))
+        {
             batch.entries.extend(self.inbox.take());
-            if suspect {
-                return batch;
-            }
         }
         if self.carried.is_empty() {
-            let left = self.budget.saturating_sub(weight);
-            self.carried = VecDeque::from(self.pool.take_ready(MAX_CALLS_PER_BLOCK, left));
+            self.carried = VecDeque::from(self.pool.take_ready(MAX_CALLS_PER_BLOCK, self.budget));
         }
-        while let Some(call) = self.carried.pop_front() {
-            let suspect = self.suspects.is_suspect(&Item::Call(call.hash()));
-            let first = batch.entries.is_empty() && batch.calls.is_empty();
-            let total = weight.saturating_add(call.weight());
-            if !first && (suspect || total > self.budget) {
-                self.carried.push_front(call);
-                break;
-            }
-            weight = total;
-            batch.calls.push(call);
-            if suspect {
-                break;
-            }
+        while batch.calls.len() < MAX_CALLS_PER_BLOCK
+            && let Some(call) = self.carried.front()
+            && fits(self, batch.len(), Item::Call(call.hash()), call.weight())
+        {
+            batch.calls.extend(self.carried.pop_front());
         }
         batch
+    }
+
+    /// What was chosen and not executed is first in line again.
+    fn put_back(&mut self, batch: Batch) {
+        self.inbox.put_back(batch.entries);
+        for call in batch.calls.into_iter().rev() {
+            self.carried.push_front(call);
+        }
     }
 
     fn next_is_suspect(&self) -> bool {
         let entry = self.inbox.peek().map(|(number, _)| Item::Entry(number));
         let call = self.carried.front().map(|call| Item::Call(call.hash()));
-        entry.or(call).is_some_and(|item| self.suspects.is_suspect(&item))
+        entry.or(call).is_some_and(|item| self.suspects.company(&item) != Company::Any)
     }
 
-    fn execute_ready(&mut self, batch: Batch) {
+    /// The mark of a batch is stored.
+    fn go_on(&mut self, mut batch: Batch) {
         let (Ok(timestamp), Some(view)) = (self.slot_time(), &self.view) else {
-            self.work = Work::Ready(batch);
+            // Whatever ends the enclave in a pause is nothing that it executes.
+            self.put_back(batch);
+            self.mark(Vec::new());
             return;
         };
         let context = BlockContext {
@@ -217,16 +239,24 @@ impl Engine {
         };
         // The state is untouched by an error, but what was taken out of the queues is gone: going on would lose it.
         match self.execute(context, &batch) {
-            Ok((changes, executed)) => self.seal(context, &batch, changes, executed),
+            Ok((changes, executed)) => {
+                let rest = batch.split_off(executed.items);
+                self.put_back(rest);
+                self.seal(context, &batch, changes, executed);
+            }
             Err(error) => self.stop(Stop::Block(error)),
         }
     }
 
-    /// Executes on top of the state, which stays as it is.
+    /// Executes on top of the state, which stays as it is, until the block is as large as it may be.
     fn execute(&self, context: BlockContext, batch: &Batch) -> Result<(PreparedDiff, Executed), BlockError> {
         let mut execution = BlockExecution::begin(&self.state, context, self.program)?;
         let mut executed = Executed::default();
         for (number, opened) in &batch.entries {
+            if execution.written() > MAX_WRITTEN_BYTES {
+                break;
+            }
+            executed.items = executed.items.saturating_add(1);
             match opened {
                 Opened::Shield { beneficiary, amount, sender } => {
                     execution.shield(*number, beneficiary.clone(), *amount, sender)?;
@@ -243,7 +273,12 @@ impl Engine {
                 }
             }
         }
-        for call in &batch.calls {
+        let calls = if executed.items == batch.entries.len() { batch.calls.as_slice() } else { &[] };
+        for call in calls {
+            if execution.written() > MAX_WRITTEN_BYTES {
+                break;
+            }
+            executed.items = executed.items.saturating_add(1);
             match execution.call(call) {
                 Ok(outcome) => executed.direct.push(Included::new(call, outcome)),
                 Err(refusal) => executed.refused.push((call.clone(), refusal)),
@@ -263,13 +298,8 @@ impl Engine {
             self.settle(&batch.items());
             return;
         }
-        let outcomes = executed.included().map(Included::outcome).collect();
-        let body = BlockBody::new(changes.diff().clone(), outcomes, executed.indirect_operations());
-        let scope = Scope { secret: &self.state_secret, genesis: &self.genesis, shard: &self.shard };
-        let Ok(encrypted_state_diff) = scope.seal(Sealed::Block { number }, &body.encode()) else {
-            return self.stop(Stop::Internal("a state diff could not be encrypted"));
-        };
-        let block_data = BlockData {
+        let parent_hash = self.head.as_ref().map_or(H256::zero(), |head| head.hash);
+        let mut block_data = BlockData {
             timestamp,
             layer_one_head,
             layer_one_number,
@@ -277,13 +307,21 @@ impl Engine {
             inbox_from,
             inbox_to,
             signed_top_hashes: executed.included().map(|call| call.operation).collect(),
-            parent_acknowledgements: self.newest().map(|parent| self.acknowledge(&parent)).into_iter().collect(),
+            parent_acknowledgements: self.certificate(),
             commitment_before: changes.commitment_before(),
             commitment_after: changes.commitment_after(),
-            encrypted_state_diff,
+            encrypted_state_diff: Vec::new(),
         };
+        let outcomes = executed.included().map(Included::outcome).collect();
+        let public_hash = recovery::public_hash(&parent_hash, &block_data);
+        let body = BlockBody::new(public_hash, changes.diff().clone(), outcomes, executed.indirect_operations());
+        let scope = Scope { secret: &self.state_secret, genesis: &self.genesis, shard: &self.shard };
+        let Ok(encrypted_state_diff) = scope.seal(Sealed::Block { number }, &body.encode()) else {
+            return self.stop(Stop::Internal("a state diff could not be encrypted"));
+        };
+        block_data.encrypted_state_diff = encrypted_state_diff;
         let header = SidechainHeader {
-            parent_hash: self.head.as_ref().map_or(H256::zero(), |head| head.hash),
+            parent_hash,
             block_number: number,
             shard_id: self.shard,
             block_data_hash: block_data.hash(),
@@ -311,6 +349,7 @@ impl Engine {
         self.parent_layer_one = block_data.layer_one_number;
         self.head = Some(head);
         self.settle(&items);
+        self.suspects.expire(number);
         let indirect = executed.indirect_operations();
         if block_data.inbox_to > block_data.inbox_from {
             self.unanchored.consumed(layer_one, indirect.iter().copied());
@@ -442,4 +481,9 @@ pub const MAX_UNANCHORED: u64 = 256;
 pub(crate) const EXECUTION_SHARE: u64 = 80;
 /// What crediting a shielding takes, or finding that an entry is nothing; picoseconds.
 const ENTRY_WEIGHT: u64 = 100_000_000;
+/// Bytes of keys and values that a block's calls may have written when another one begins. With what a last call adds, the
+/// block fits a message to the host.
+const MAX_WRITTEN_BYTES: usize = 2 * 1024 * 1024;
+/// Most bytes of the reason that a call failed.
+const MAX_REASON_BYTES: usize = 256;
 const SET_ASIDE: &str = "set aside: it ended the enclave three times";

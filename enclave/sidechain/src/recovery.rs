@@ -10,6 +10,7 @@ use cloister_state::{
 use cloister_wire::sidechain::{BlockData, SidechainHeader, SignedBlock};
 use codec::{Decode, DecodeAll, Encode};
 use sp_core::{Pair, ed25519};
+use sp_crypto_hashing::blake2_256;
 
 use crate::{anchoring::Stored, engine::Head, outcomes::Outcomes};
 
@@ -30,6 +31,8 @@ pub enum Kept {
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub(crate) struct BlockBody {
     version: u8,
+    /// [`public_hash`] of all that stands beside it in clear, so that nobody else can vouch for that.
+    public_hash: H256,
     /// What it changed.
     pub diff: StateDiff,
     /// What became of its calls: sender, operation, and why it failed.
@@ -38,13 +41,19 @@ pub(crate) struct BlockBody {
     pub indirect: Vec<H256>,
 }
 
+/// BLAKE2b-256 of the parent's hash and of all that a block says in clear.
+pub(crate) fn public_hash(parent_hash: &H256, data: &BlockData) -> H256 {
+    let data = BlockData { encrypted_state_diff: Vec::new(), ..data.clone() };
+    H256(blake2_256(&(parent_hash, data).encode()))
+}
+
 /// Sender, operation, and why it failed.
 pub(crate) type CallOutcome = (AccountId, H256, Result<(), String>);
 
 impl BlockBody {
     /// In the format that this code writes.
-    pub fn new(diff: StateDiff, outcomes: Vec<CallOutcome>, indirect: Vec<H256>) -> Self {
-        Self { version: BODY_VERSION, diff, outcomes, indirect }
+    pub fn new(public_hash: H256, diff: StateDiff, outcomes: Vec<CallOutcome>, indirect: Vec<H256>) -> Self {
+        Self { version: BODY_VERSION, public_hash, diff, outcomes, indirect }
     }
 
     fn open(scope: &Scope<'_>, number: u64, sealed: &[u8]) -> Result<Self, BlockFlaw> {
@@ -130,6 +139,9 @@ pub enum BlockFlaw {
     /// What it changed is not authentic or does not decode.
     #[error("changes: {0}")]
     Changes(SealError),
+    /// What it says in clear is not what its author sealed with its changes.
+    #[error("says something else in clear than it says sealed")]
+    Forged,
     /// The state before it, or after it, has another commitment.
     #[error("the state has another commitment than the block says")]
     Commitment,
@@ -243,6 +255,13 @@ impl Recovery {
         }
     }
 
+    fn base_hash(&self) -> Option<H256> {
+        match &self.base {
+            Base::Whole(_) => None,
+            Base::Restoring(_, manifest) => Some(manifest.first.hash),
+        }
+    }
+
     /// Errors carry the height at which the block stands, as far as that is known.
     fn take(&mut self, scope: &Scope<'_>, bytes: &[u8]) -> Result<(), (Option<u64>, BlockFlaw)> {
         let block = SignedBlock::decode_all(&mut &bytes[..]).map_err(|_| (None, BlockFlaw::Encoding))?;
@@ -250,8 +269,8 @@ impl Recovery {
         let base = self.base_number();
         let expected = match self.height() {
             Some(height) => height.saturating_add(1),
-            // The oldest that is kept.
-            None => number.clamp(1, base.max(1)),
+            // The oldest that is kept; it may be the one after the base.
+            None => number.clamp(1, base.saturating_add(1)),
         };
         if number != expected {
             return Err((Some(expected), BlockFlaw::Number(number)));
@@ -273,6 +292,7 @@ impl Recovery {
         let follows = match &self.head {
             Some(parent) => header.parent_hash == parent.head.hash,
             None if number == 1 => header.parent_hash.is_zero(),
+            None if number > base => self.base_hash() == Some(header.parent_hash),
             // What stands before the base is true if the base's chain of parents leads to it.
             None => true,
         };
@@ -295,6 +315,9 @@ impl Recovery {
             }
         }
         let body = BlockBody::open(scope, number, &data.encrypted_state_diff)?;
+        if body.public_hash != public_hash(&header.parent_hash, &data) {
+            return Err(BlockFlaw::Forged);
+        }
         if number > base {
             self.apply(number, &body.diff, &data.commitment_before, &data.commitment_after)?;
         }
@@ -315,7 +338,7 @@ impl Recovery {
                 let inbox_consumed = data.inbox_from;
                 let anchor =
                     Anchor { number, header_hash: header.parent_hash, inbox_consumed, outbox_root: H256::zero() };
-                *account == self.member && is_signed(signature, &anchor.signed_bytes(scope.genesis, scope.shard), data)
+                *account == self.member && is_signed(signature, &anchor.stored_bytes(scope.genesis, scope.shard), data)
             }
             _ => false,
         }
@@ -366,16 +389,22 @@ mod tests {
         let account = AccountId::new([4; 32]);
         let outcomes =
             vec![(account.clone(), H256::repeat_byte(5), Ok(())), (account, H256::repeat_byte(6), Err("no".into()))];
-        BlockBody::new(diff, outcomes, vec![H256::repeat_byte(5)])
+        BlockBody::new(H256::repeat_byte(7), diff, outcomes, vec![H256::repeat_byte(5)])
     }
 
-    /// A block without changes, sealed and signed as its author does, that carries these acknowledgements.
-    fn block(recovery: &Recovery, secret: &StateSecret, acknowledgements: Vec<Acknowledgement>) -> Vec<u8> {
+    /// A block without changes, sealed and signed as its author does, that carries these acknowledgements. `change` comes
+    /// after it was sealed and before it was signed.
+    fn block(
+        recovery: &Recovery,
+        secret: &StateSecret,
+        acknowledgements: Vec<Acknowledgement>,
+        change: impl FnOnce(&mut BlockData),
+    ) -> Vec<u8> {
         let scope = Scope { secret, genesis: &GENESIS, shard: &SHARD };
         let number = recovery.height().map_or(1, |number| number + 1);
         let Base::Whole(state) = &recovery.base else { panic!("no snapshot") };
-        let body = BlockBody::new(StateDiff::default(), vec![], vec![]).encode();
-        let block_data = BlockData {
+        let parent_hash = parent(recovery).map_or(H256::zero(), |parent| parent.header_hash);
+        let mut block_data = BlockData {
             timestamp: number,
             layer_one_head: H256::zero(),
             layer_one_number: 0,
@@ -386,10 +415,13 @@ mod tests {
             parent_acknowledgements: acknowledgements,
             commitment_before: state.commitment(),
             commitment_after: state.commitment(),
-            encrypted_state_diff: scope.seal(Purpose::Block { number }, &body).unwrap(),
+            encrypted_state_diff: vec![],
         };
+        let body = BlockBody::new(public_hash(&parent_hash, &block_data), StateDiff::default(), vec![], vec![]);
+        block_data.encrypted_state_diff = scope.seal(Purpose::Block { number }, &body.encode()).unwrap();
+        change(&mut block_data);
         let header = SidechainHeader {
-            parent_hash: parent(recovery).map_or(H256::zero(), |parent| parent.header_hash),
+            parent_hash,
             block_number: number,
             shard_id: SHARD,
             block_data_hash: block_data.hash(),
@@ -410,7 +442,7 @@ mod tests {
     }
 
     fn acknowledgement(anchor: &Anchor, member: u8, key: u8) -> Acknowledgement {
-        let signature = author(key).sign(&anchor.signed_bytes(&GENESIS, &SHARD)).0;
+        let signature = author(key).sign(&anchor.stored_bytes(&GENESIS, &SHARD)).0;
         Acknowledgement { account: AccountId::new([member; 32]), signature }
     }
 
@@ -420,8 +452,8 @@ mod tests {
         let scope = Scope { secret: &secret, genesis: &GENESIS, shard: &SHARD };
         let state = ShardState::genesis([], &secret.commitment_key());
         let mut recovery = Recovery::begin(AccountId::new([7; 32]), state);
-        let mut take = |recovery: &mut Recovery, acknowledgements| {
-            let block = block(recovery, &secret, acknowledgements);
+        let take = |recovery: &mut Recovery, acknowledgements| {
+            let block = block(recovery, &secret, acknowledgements, |_| {});
             recovery.block(&scope, &block)
         };
         let flaw = |number| Err(RecoveryError::Block { number, flaw: BlockFlaw::Acknowledgements });
@@ -440,6 +472,32 @@ mod tests {
             assert_eq!(take(&mut recovery, wrong), flaw(2));
         }
         assert_eq!(take(&mut recovery, vec![good]), Ok(()));
+    }
+
+    /// Whoever has a key of whatever kind can sign a block that names it as its author.
+    #[test]
+    fn what_a_block_says_in_clear_is_what_its_author_sealed() {
+        let secret = StateSecret::from_bytes([3; 32]);
+        let scope = Scope { secret: &secret, genesis: &GENESIS, shard: &SHARD };
+        let state = ShardState::genesis([], &secret.commitment_key());
+        let mut recovery = Recovery::begin(AccountId::new([7; 32]), state);
+        let changes: [fn(&mut BlockData); 6] = [
+            |data| data.timestamp = u64::MAX,
+            |data| data.layer_one_head = H256::repeat_byte(1),
+            |data| data.layer_one_number = 1,
+            |data| data.inbox_to = 1,
+            |data| data.signed_top_hashes = vec![H256::zero()],
+            |data| data.block_author = author(2).public().0,
+        ];
+        for change in changes {
+            let mut forged = SignedBlock::decode(&mut &block(&recovery, &secret, vec![], change)[..]).unwrap();
+            let key = if forged.block_data.block_author == author(2).public().0 { 2 } else { 1 };
+            forged.signature = author(key).sign(&forged.header.signed_bytes(&GENESIS)).0;
+            let refused = recovery.block(&scope, &forged.encode());
+            assert_eq!(refused, Err(RecoveryError::Block { number: 1, flaw: BlockFlaw::Forged }));
+        }
+        let honest = block(&recovery, &secret, vec![], |_| {});
+        assert_eq!(recovery.block(&scope, &honest), Ok(()));
     }
 
     /// Later versions must read what this one wrote.
@@ -465,6 +523,6 @@ mod tests {
         assert_eq!(open(&[&body().encode()[..], &[0]].concat()), Err(BlockFlaw::Changes(SealError::Encoding)));
     }
 
-    const BODY: &str = "010804610104310462000804040404040404040404040404040404040404040404040404040404040404040505050505050505050505050505050505050505050505050505050505050505000404040404040404040404040404040404040404040404040404040404040404060606060606060606060606060606060606060606060606060606060606060601086e6f040505050505050505050505050505050505050505050505050505050505050505";
-    const SEALED: &str = "99776672f75f7f9dc837884db5416ff20c015cc64363009bd6949252c7d935ef5d2f82800dc9a040b7fc99a5974ad9394d9d2c48867fcabfff4c558cc0fd4c14435788081e2d043e274b4a6c847c5c3476570871ce7aec01c06c8fd5074b9c6177e3521a678e050c37cf935d64c0c2720502c38d4612d43749af77cdcb1b5c0dfe3222d322c26d738b8c0842b4984c0d0b4519c35389bc47f18a5aaaf2ac089e0fcf93680b67f65a8ad3e71f93e568d3847fcec9a93b5f3d44899536971846fcf20693b95c531257386476714ddb87cea723857acbf0f8c7f55ea7759b94433a9c";
+    const BODY: &str = "0107070707070707070707070707070707070707070707070707070707070707070804610104310462000804040404040404040404040404040404040404040404040404040404040404040505050505050505050505050505050505050505050505050505050505050505000404040404040404040404040404040404040404040404040404040404040404060606060606060606060606060606060606060606060606060606060606060601086e6f040505050505050505050505050505050505050505050505050505050505050505";
+    const SEALED: &str = "e54db6903196c23de71271f03dccd6241e3bcfe368fceb22fe93e6e8610fee084692f5a1e5c7e50183b3f0720765150d90d7a3cd150ea5a64928d160c7c512c4c52a2a102a490e3e72de6e3cda06372585eb71863e3613547309811694021100d29dfcfd762c069c9ad0fb6c4d242caf806790f5e6f924cfcd24c27444ab06879944e7d37c730fb8527d2f980c8b434a6b07333879c01798ce1553115801967122838655ff20291b19992d429b8604473521e7b4dcf2c6cb3ba16f1bacf4b079b5503a8d3fb6000fad8172f4947df38617aac3fda884f265fff7ecbfbb3ba257e5d8c8aca001f07b0faa9fa45d2e6082d0d088271203830a43a61ec1f1b53d1910";
 }

@@ -111,6 +111,7 @@ pub struct BlockExecution<'a> {
     overlay: OverlayedChanges<Hashing>,
     number: u64,
     program: &'static dyn Program,
+    written: usize,
 }
 
 impl<'a> BlockExecution<'a> {
@@ -121,7 +122,7 @@ impl<'a> BlockExecution<'a> {
         program: &'static dyn Program,
     ) -> Result<Self, BlockError> {
         let BlockContext { number, timestamp, layer_one_number, layer_one_head } = context;
-        let mut block = Self { state, overlay: OverlayedChanges::default(), number, program };
+        let mut block = Self { state, overlay: OverlayedChanges::default(), number, program, written: 0 };
         block
             .transact(|| {
                 let expected = System::block_number().saturating_add(1);
@@ -197,6 +198,11 @@ impl<'a> BlockExecution<'a> {
         self.admit_and(call, || Err(reason.into()))
     }
 
+    /// Bytes of keys and values that its calls wrote so far: no less than those in the diff.
+    pub fn written(&self) -> usize {
+        self.written
+    }
+
     /// Closes the block. Keys that have their old value again are not in the diff.
     pub fn finish(mut self) -> Result<StateDiff, BlockError> {
         let number = self.number;
@@ -238,7 +244,9 @@ impl<'a> BlockExecution<'a> {
     ) -> Result<CallOutcome, Refused> {
         self.transact(|| admit(call)).unwrap_or(Err(Refused::Panicked))?;
         let mut meter = Meter::default();
-        Ok(match self.transact_on(|overlay, state| meter.run(overlay, state, execute)) {
+        let result = self.transact_on(|overlay, state| meter.run(overlay, state, execute));
+        self.written = self.written.saturating_add(meter.written());
+        Ok(match result {
             Ok(Ok(())) => CallOutcome::Done,
             Ok(Err(reason)) => CallOutcome::Failed(reason),
             Err(Panicked) => CallOutcome::Failed(meter.stopped().map_or("panicked".into(), |stop| stop.to_string())),

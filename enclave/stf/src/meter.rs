@@ -33,6 +33,7 @@ pub(crate) struct Meter {
     reads: u32,
     writes: u32,
     bytes: usize,
+    written: usize,
     stopped: Option<Stop>,
 }
 
@@ -56,6 +57,11 @@ impl Meter {
         self.stopped
     }
 
+    /// Bytes of keys and values that the call wrote, those of one key as often as it was written.
+    pub(crate) fn written(&self) -> usize {
+        self.written
+    }
+
     fn read(&mut self, bytes: usize) {
         self.count(1, 0, bytes);
     }
@@ -68,6 +74,9 @@ impl Meter {
         self.reads = self.reads.saturating_add(reads);
         self.writes = self.writes.saturating_add(writes);
         self.bytes = self.bytes.saturating_add(bytes);
+        if writes > 0 {
+            self.written = self.written.saturating_add(bytes);
+        }
         let limits = [
             (self.reads > MAX_READS, Stop::Reads),
             (self.writes > MAX_WRITES, Stop::Writes),

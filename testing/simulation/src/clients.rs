@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
-use cloister_chain_primitives::{AccountId, Balance, EXISTENTIAL_DEPOSIT};
+use cloister_chain_primitives::{AccountId, Balance, EXISTENTIAL_DEPOSIT, H256};
 use cloister_sidechain::{CallRefused, VerifiedGetter};
 use cloister_stf::{VerifiedCall, verify};
 use cloister_wire::{
@@ -55,13 +55,12 @@ fn people() -> &'static [Person] {
             let pair = ed25519::Pair::from_seed(&[seed; 32]);
             let account = AccountId::new(pair.public().0);
             let scope = SignatureScope { mrenclave: [0; 32], shard: Default::default() };
-            let getters = [TrustedGetter::FreeBalance(account.clone()), TrustedGetter::Nonce(account.clone())].map(
-                |getter| {
+            let getters =
+                [TrustedGetter::FreeBalance(account.clone()), TrustedGetter::Nonce(account.clone())].map(|getter| {
                     let signature = MultiSignature::Ed25519(pair.sign(&getter.encode()));
                     let getter = Getter::Trusted(TrustedGetterSigned { getter, signature });
                     VerifiedGetter::verify(getter, &Default::default(), &scope).unwrap()
-                },
-            );
+                });
             Person { pair, account, getters }
         };
         (100..100 + ACCOUNTS as u8).map(person).collect()
@@ -79,6 +78,11 @@ pub fn getters() -> impl Iterator<Item = (&'static AccountId, &'static [Verified
     people().iter().map(|person| (&person.account, &person.getters))
 }
 
+/// One of them signs.
+pub fn sign_as(who: usize, message: &[u8]) -> MultiSignature {
+    MultiSignature::Ed25519(people()[who].pair.sign(message))
+}
+
 /// How a call was taken.
 pub enum Sent {
     /// There was none to send.
@@ -94,7 +98,7 @@ impl Clients {
     }
 
     /// The client has heard what became of a call.
-    pub fn heard(&mut self, operation: &cloister_chain_primitives::H256) {
+    pub fn heard(&mut self, operation: &H256) {
         self.waiting.retain(|_, waiting| waiting.call.hash() != *operation);
     }
 
@@ -147,7 +151,13 @@ impl Clients {
     }
 
     /// A call through layer one, of whatever use.
-    pub fn invoke(&mut self, world: &mut World, model: &mut Model, random: &mut ChaCha8Rng, endings: u32) -> &'static str {
+    pub fn invoke(
+        &mut self,
+        world: &mut World,
+        model: &mut Model,
+        random: &mut ChaCha8Rng,
+        endings: u32,
+    ) -> &'static str {
         let (who, next) = self.sender(model, random);
         let (kind, operation) = match random.gen_range(0..12) {
             0 => ("nothing", None),
@@ -157,7 +167,10 @@ impl Clients {
                 let signature = sign(world, (who + 1) % ACCOUNTS, call.clone(), next).signature;
                 ("forged", Some(TrustedOperation::IndirectCall(TrustedCallSigned { call, nonce: next, signature })))
             }
-            2 => ("direct inside", self.signed.choose(random).map(|(signed, _)| TrustedOperation::DirectCall(signed.clone()))),
+            2 => (
+                "direct inside",
+                self.signed.choose(random).map(|(signed, _)| TrustedOperation::DirectCall(signed.clone())),
+            ),
             3..5 => {
                 let signed = self.signed.choose(random).map(|(signed, _)| signed.clone());
                 ("direct as indirect", signed.map(TrustedOperation::IndirectCall))
@@ -181,7 +194,9 @@ impl Clients {
         };
         let sealed = match operation {
             Some(operation) => world.seal(Purpose::Request, &operation.encode()),
-            None => vec![1, 2, 3],
+            // What might be RSA takes a millisecond to find out.
+            None if random.gen_ratio(1, 8) => vec![1, 2, 3],
+            None => vec![1; 400],
         };
         world.invoke(sealed);
         model.entries.push(Entry { holds: Holds::Invoke(call), endings });
@@ -189,7 +204,13 @@ impl Clients {
     }
 
     /// Money from layer one, or what cannot be credited.
-    pub fn shield(&mut self, world: &mut World, model: &mut Model, random: &mut ChaCha8Rng, endings: u32) -> &'static str {
+    pub fn shield(
+        &mut self,
+        world: &mut World,
+        model: &mut Model,
+        random: &mut ChaCha8Rng,
+        endings: u32,
+    ) -> &'static str {
         let account = &accounts()[random.gen_range(0..ACCOUNTS)];
         let (kind, beneficiary, amount) = match random.gen_range(0..6) {
             0 => ("shielding for nobody", None, UNIT + random.gen_range(0..UNIT)),
@@ -202,7 +223,8 @@ impl Clients {
 
     /// Somebody, and the first nonce for which no call of theirs waits.
     fn sender(&self, model: &Model, random: &mut ChaCha8Rng) -> (usize, u32) {
-        let who = random.gen_range(0..if random.gen_ratio(1, 5) { ACCOUNTS } else { CLIENTS });
+        let most = if random.gen_ratio(1, 5) { ACCOUNTS } else { CLIENTS };
+        let who = random.gen_range(0..most);
         let mut next = model.ledger().nonce(&accounts()[who]);
         while self.waiting.contains_key(&(who, next)) {
             next += 1;
@@ -215,7 +237,10 @@ impl Clients {
 pub fn shield(world: &mut World, model: &mut Model, beneficiary: Option<&AccountId>, amount: Balance, endings: u32) {
     match beneficiary {
         Some(account) => world.shield(account, amount),
-        None => world.append_shield(vec![7; 90], amount),
+        None => {
+            let sealed = world.seal(Purpose::Beneficiary, &[1; 31]);
+            world.append_shield(sealed, amount);
+        }
     }
     model.entries.push(Entry { holds: Holds::Shield { beneficiary: beneficiary.cloned(), amount }, endings });
 }
@@ -238,11 +263,11 @@ fn make(who: usize, model: &Model, random: &mut ChaCha8Rng) -> (&'static str, Tr
 }
 
 fn sign(world: &World, who: usize, call: TrustedCall, nonce: u32) -> TrustedCallSigned {
-    let signature = MultiSignature::Ed25519(people()[who].pair.sign(&world.engine.scope().call_bytes(&call, nonce)));
+    let signature = sign_as(who, &world.engine.scope().call_bytes(&call, nonce));
     TrustedCallSigned { call, nonce, signature }
 }
 
-fn noted(operation: cloister_chain_primitives::H256, signed: &TrustedCallSigned) -> Call {
+fn noted(operation: H256, signed: &TrustedCallSigned) -> Call {
     let TrustedCallSigned { call, nonce, .. } = signed;
     Call { operation, sender: call.sender().clone(), nonce: *nonce, call: call.clone() }
 }

@@ -92,6 +92,20 @@ fn acknowledged(storage: &Storage, message: &[u8], acknowledgement: &Acknowledge
     })
 }
 
+/// Consumed entries go, so many at a time.
+fn prune(storage: &mut Storage, shard: &ShardId) {
+    let decoded = |key: &Vec<u8>| storage.get(key).map(|bytes| u64::decode(&mut &bytes[..]).unwrap()).unwrap_or(0);
+    let from = decoded(&storage::inbox_pruned(shard));
+    let anchored = storage.get(&storage::anchor(shard)).map(|bytes| Anchored::decode(&mut &bytes[..]).unwrap());
+    let to = anchored.map_or(0, |anchored| anchored.anchor.inbox_consumed).min(from + PRUNED_PER_CALL);
+    for number in from..to {
+        storage.remove(&storage::inbox_entry(shard, number)).expect("pruned twice");
+    }
+    storage.insert(storage::inbox_pruned(shard), to.max(from).encode());
+}
+
+const PRUNED_PER_CALL: u64 = 256;
+
 fn call(storage: &mut Storage, genesis: &H256, at: BlockNumber, input: &mut &[u8], effects: &mut Vec<Effect>) {
     match <(u8, u8)>::decode(input).unwrap() {
         (9, 4) => {
@@ -116,7 +130,8 @@ fn call(storage: &mut Storage, genesis: &H256, at: BlockNumber, input: &mut &[u8
             effects.push(if follows { Effect::Anchored(anchor) } else { Effect::Refused(anchor) });
         }
         (54, 1) => {
-            let (_, _, number, root) = <(ShardId, H256, BlockNumber, H256)>::decode(input).unwrap();
+            let (shard, _, number, root) = <(ShardId, H256, BlockNumber, H256)>::decode(input).unwrap();
+            prune(storage, &shard);
             effects.push(Effect::Processed(number, root));
         }
         (54, 10) => {

@@ -1,8 +1,20 @@
 //! Engines of shards with their hosts, disks, clients and layer one in one thread, in virtual time. For tests only.
+//!
+//! [`World`] is driven step by step; [`live`] lives a whole life of a shard that follows from a seed, and checks all
+//! along what must be true.
 
+mod checks;
+mod clients;
 pub mod disk;
+mod host;
 pub mod layer_one;
+mod life;
+mod media;
+mod model;
+mod pooled;
+pub mod torn;
 pub mod world;
 
 pub use disk::Disk;
+pub use life::{Coverage, Crash, Defect, live};
 pub use world::{UNIT, World, account, key, state};

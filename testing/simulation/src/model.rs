@@ -272,8 +272,8 @@ impl Opened {
         let scope = Scope { secret, genesis, shard };
         let purpose = Purpose::Block { number: block.header.block_number };
         let plain = scope.open(purpose, &block.block_data.encrypted_state_diff).map_err(|error| error.to_string())?;
-        type Body = (u8, StateDiff, Vec<(AccountId, H256, Result<(), String>)>, Vec<H256>);
-        let (_, diff, outcomes, _) = Body::decode_all(&mut plain.as_slice()).map_err(|error| error.to_string())?;
+        type Body = (u8, H256, StateDiff, Vec<(AccountId, H256, Result<(), String>)>, Vec<H256>);
+        let (_, _, diff, outcomes, _) = Body::decode_all(&mut plain.as_slice()).map_err(|error| error.to_string())?;
         Ok(Self { diff, outcomes })
     }
 }

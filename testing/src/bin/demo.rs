@@ -1,5 +1,6 @@
-//! The demo: Alice moves public money into a confidential account and pays Bob in private. Everything is real but the
-//! TEE, which is simulated. Ends with 0 only if all that it claims holds.
+//! The demo: Alice moves public money into a confidential account and pays Bob in private; the worker is killed in the
+//! middle, and nothing is lost. Everything is real but the TEE, which is simulated. Ends with 0 only if all that it claims
+//! holds.
 
 use std::{process::ExitCode, time::Instant};
 
@@ -24,8 +25,10 @@ const INTERRUPTED: u8 = 130;
 const SHIELDED: Balance = 1_000 * UNIT;
 /// What she pays Bob in private.
 const PAID: Balance = 300 * UNIT;
+/// What she pays him through layer one, as private.
+const PAID_INDIRECTLY: Balance = 50 * UNIT;
 
-/// Shields public money, pays privately and shows what the public saw of it.
+/// Shields public money, pays privately, kills the worker, and shows that nothing is lost and what the public saw of it.
 #[derive(Parser)]
 #[command(name = "cloister-demo")]
 struct Options {
@@ -87,8 +90,9 @@ async fn tell() -> Result<(Deployment, Vec<Check>)> {
 
     story.say("starting a worker; its enclave registers on layer one with evidence, then bears a shard");
     let worker = Worker::start(node.url(), WorkerOptions::default()).await?;
-    let deployment = Deployment::connect(node, worker).await?;
-    let checks = story.pay_privately(&deployment).await.map_err(|error| deployment.explain(error))?;
+    let mut deployment = Deployment::connect(node, worker).await?;
+    let told = story.pay_privately(&mut deployment).await;
+    let checks = told.map_err(|error| deployment.explain(error))?;
 
     show(&checks);
     story.say(if checks.iter().all(Check::holds) { "everything holds" } else { "NOT everything holds" });
@@ -121,7 +125,7 @@ impl Story {
         println!("[{:5.1} s] {}", self.start.elapsed().as_secs_f64(), text.as_ref());
     }
 
-    async fn pay_privately(&self, deployment: &Deployment) -> Result<Vec<Check>> {
+    async fn pay_privately(&self, deployment: &mut Deployment) -> Result<Vec<Check>> {
         let (alice, bob) = (signer(Sr25519Keyring::Alice), signer(Sr25519Keyring::Bob));
         self.introduce(deployment);
 
@@ -138,17 +142,12 @@ impl Story {
 
         self.say(format!("Alice pays Bob {} on the shard", units(PAID)));
         let mut payment = deployment.shard.transfer(&alice, &bob.account(), PAID).await?;
-        payment.in_block_reporting(|update| self.say(format!("  {:?}", update.status))).await?;
+        payment.finalized_reporting(SETTLE_DEADLINE, |update| self.say(format!("  {:?}", update.status))).await?;
+        self.say("  its block is anchored on layer one: not even the worker's operator can take it back");
 
-        self.say("both read their balances through TLS that ends in the enclave, with its key pinned from layer one");
-        let balance_of = async |owner: &Signer| deployment.shard.free_balance(owner).await;
-        let (alice_has, bob_has) = (balance_of(&alice).await?, balance_of(&bob).await?);
-        let nonce = deployment.shard.nonce(&alice).await?;
-        let mut checks = vec![
-            Check::new("Alice's confidential balance", units(SHIELDED - PAID), units(alice_has)),
-            Check::new("Bob's confidential balance", units(PAID), units(bob_has)),
-            Check::new("Alice's confidential nonce", 1, nonce),
-        ];
+        let mut checks = vec![Check::new("the payment's last status", "Finalized", "Finalized")];
+        checks.extend(self.kill_the_worker(deployment, &alice, &bob).await?);
+        checks.extend(self.pay_through_layer_one(deployment, &alice, &bob).await?);
 
         self.say("Charlie asks for Alice's balance");
         let answers = deployment.ask_as_stranger(&alice, &signer(Sr25519Keyring::Charlie)).await?;
@@ -166,6 +165,50 @@ impl Story {
         checks.push(self.meet_an_unregistered_worker(deployment).await?);
         checks.extend(self.look_as_the_public(deployment, &alice, &bob).await?);
         Ok(checks)
+    }
+
+    /// Without warning; then it is started again as an operator would.
+    async fn kill_the_worker(&self, deployment: &mut Deployment, alice: &Signer, bob: &Signer) -> Result<Vec<Check>> {
+        self.say("the worker is killed (SIGKILL), and its enclave ends with it");
+        let (shard, before) = (deployment.shard.shard().id, deployment.shard.shard().enclave.incarnation_key);
+        deployment.worker.kill().await?;
+        self.say("  started again: it recovers the shard from what it had stored, and registers with new keys");
+        deployment.start_worker_again().await?;
+        let enclave = &deployment.shard.shard().enclave;
+        self.say(format!("  serves the same shard; the incarnation of the enclave is {}", to_hex(enclave.incarnation_key)));
+
+        self.say("both read their balances through TLS that ends in the enclave, with its key pinned from layer one");
+        let (alice_has, bob_has) = balances(deployment, alice, bob).await?;
+        let nonce = deployment.shard.nonce(alice).await?;
+        Ok(vec![
+            Check::new("the shard after the kill", to_hex(shard), to_hex(deployment.shard.shard().id)),
+            Check::new("its enclave after the kill", "a new start", name_of(before, enclave.incarnation_key)),
+            Check::new("Alice's confidential balance", units(SHIELDED - PAID), units(alice_has)),
+            Check::new("Bob's confidential balance", units(PAID), units(bob_has)),
+            Check::new("Alice's confidential nonce", 1, nonce),
+        ])
+    }
+
+    /// As the worker cannot prevent.
+    async fn pay_through_layer_one(
+        &self,
+        deployment: &Deployment,
+        alice: &Signer,
+        bob: &Signer,
+    ) -> Result<Vec<Check>> {
+        let amount = units(PAID_INDIRECTLY);
+        self.say(format!("Alice pays Bob {amount} through layer one's inbox, which no worker can pass over"));
+        let invocation = deployment.shard.transfer_indirect(alice, &bob.account(), PAID_INDIRECTLY).await?;
+        self.say(format!("  final in block {} of layer one, encrypted to the enclave", invocation.block_number));
+        let outcome = deployment.shard.executed(alice, &invocation, SETTLE_DEADLINE).await?;
+        self.say(format!("  executed in block {} of the shard; the enclave has said so on layer one", outcome.block_number));
+        let (alice_has, bob_has) = balances(deployment, alice, bob).await?;
+        let result = outcome.result.map_or_else(|reason| reason, |()| "executed".into());
+        Ok(vec![
+            Check::new("the payment through layer one", "executed", result),
+            Check::new("Alice's confidential balance then", units(SHIELDED - PAID - PAID_INDIRECTLY), units(alice_has)),
+            Check::new("Bob's confidential balance then", units(PAID + PAID_INDIRECTLY), units(bob_has)),
+        ])
     }
 
     fn introduce(&self, deployment: &Deployment) {
@@ -206,7 +249,10 @@ impl Story {
         let secrets = [
             Secret::account("Bob's account", &bob.account()),
             Secret::amount("the amount paid", PAID),
+            Secret::amount("the amount paid through layer one", PAID_INDIRECTLY),
             Secret::amount("Alice's confidential balance", SHIELDED - PAID),
+            Secret::amount("Alice's last confidential balance", SHIELDED - PAID - PAID_INDIRECTLY),
+            Secret::amount("Bob's last confidential balance", PAID + PAID_INDIRECTLY),
         ];
         let record = PublicRecord::read(&deployment.chain, &deployment.layer_one, until, &secrets).await?;
         self.say(format!(
@@ -228,10 +274,18 @@ impl Story {
         Ok(vec![
             Check::new("shieldings that the public sees", units(SHIELDED), amounts.join(", ")),
             Check::new("who shielded", alice.account(), shielders.join(", ")),
-            Check::new("what the public sees of Bob, 300 and 700 UNIT", "nothing", found),
+            Check::new("what the public sees of Bob and of 300, 50, 700, 650 or 350 UNIT", "nothing", found),
             Check::new("the shard's escrow on layer one", units(SHIELDED), units(deployment.escrow().await?)),
         ])
     }
+}
+
+async fn balances(deployment: &Deployment, alice: &Signer, bob: &Signer) -> Result<(Balance, Balance)> {
+    Ok((deployment.shard.free_balance(alice).await?, deployment.shard.free_balance(bob).await?))
+}
+
+fn name_of(before: [u8; 32], now: [u8; 32]) -> &'static str {
+    if before == now { "the same start" } else { "a new start" }
 }
 
 /// Prints the table.

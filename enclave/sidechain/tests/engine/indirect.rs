@@ -1,7 +1,7 @@
 //! Calls through layer one's inbox, and calls that break the enclave.
 
 use cloister_chain_primitives::H256;
-use cloister_sidechain::{CallRefused, MAX_INBOX_PER_BLOCK};
+use cloister_sidechain::{CallRefused, MAX_CLOCK_AHEAD_MS, MAX_INBOX_PER_BLOCK};
 use cloister_simulation::{UNIT, World, account, key, layer_one::Effect};
 use cloister_stf::Program;
 use cloister_wire::{
@@ -173,6 +173,8 @@ const LOOPS: u128 = UNIT + 1;
 const ALLOCATES: u128 = UNIT + 2;
 const PANICS: u128 = UNIT + 3;
 const TOO_HEAVY: u128 = UNIT + 4;
+const LARGE: u128 = UNIT + 5;
+const TALKATIVE: u128 = UNIT + 6;
 
 impl Program for Misbehaving {
     fn weight(&self, call: &TrustedCall) -> u64 {
@@ -193,6 +195,13 @@ impl Program for Misbehaving {
                 }
                 Ok(())
             }
+            TrustedCall::BalanceTransfer(.., LARGE) => {
+                let at = sp_io::storage::get(b"at").map_or(0, |at| at.len());
+                sp_io::storage::set(b"at", &vec![0; at + 1]);
+                sp_io::storage::set(&[b"large", &at.to_le_bytes()[..]].concat(), &vec![at as u8; 900_000]);
+                Ok(())
+            }
+            TrustedCall::BalanceTransfer(.., TALKATIVE) => Err("ü".repeat(1_000_000) + "x"),
             TrustedCall::BalanceTransfer(.., PANICS) => panic!("a pallet's mistake"),
             call => cloister_stf::Payments.execute(call),
         }
@@ -263,16 +272,13 @@ fn killed_while_executing(world: &mut World) -> World {
 fn a_direct_call_that_ends_enclaves_is_set_aside_and_the_others_are_not() {
     let mut world = World::with_accounts(&[("Alice", 10 * UNIT), ("Bob", 10 * UNIT)]);
     let (bad, good) = (world.transfer("Alice", "Charlie", UNIT, 0), world.transfer("Bob", "Charlie", UNIT, 0));
-    for call in [&bad, &good] {
-        world.engine.submit(call.clone()).unwrap();
+    // With the others, with other suspects, alone.
+    for _ in 0..3 {
+        for call in [&bad, &good] {
+            world.engine.submit(call.clone()).unwrap();
+        }
+        world = killed_while_executing(&mut world);
     }
-    let mut world = killed_while_executing(&mut world);
-    // Both are suspected, and each is executed alone.
-    world.keeps = false;
-    for call in [&bad, &good] {
-        world.engine.submit(call.clone()).unwrap();
-    }
-    let mut world = killed_while_executing(&mut world);
     assert_eq!(world.engine.submit(bad), Err(CallRefused::SetAside));
     world.engine.submit(good).unwrap();
     world.tick();
@@ -308,6 +314,27 @@ fn an_indirect_call_that_ended_three_enclaves_is_set_aside_and_a_shielding_never
 }
 
 #[test]
+fn what_ends_the_enclave_in_a_pause_is_no_call() {
+    let mut world = World::with_accounts(&[("Alice", 10 * UNIT)]);
+    let operation = invoke(&mut world, "Alice", pay("Alice", "Bob", UNIT), 0);
+    world.finalize();
+    for _ in 0..4 {
+        world.keeps = false;
+        world.engine.tick(world.now);
+        world.take_actions();
+        // Before the mark is stored the clock runs off, so that nothing is executed.
+        world.engine.tick(world.now + MAX_CLOCK_AHEAD_MS + 5_000);
+        world.take_actions();
+        let blocks = world.blocks.len();
+        while world.keep_one() {}
+        assert_eq!(world.blocks.len(), blocks);
+        world = world.restart();
+    }
+    world.tick();
+    assert_eq!((outcome(&world, "Alice", operation), world.free_balance("Bob")), (Some(Ok(())), UNIT));
+}
+
+#[test]
 fn suspects_do_not_wait_for_a_slot_each() {
     let mut world = World::with_accounts(&[("Alice", 10 * UNIT)]);
     for nonce in 0..MAX_INBOX_PER_BLOCK as u32 {
@@ -317,6 +344,36 @@ fn suspects_do_not_wait_for_a_slot_each() {
     let mut world = killed_while_executing(&mut world);
     let before = world.blocks.len();
     world.tick();
-    assert_eq!(world.blocks.len() - before, MAX_INBOX_PER_BLOCK, "each in a block of its own");
+    assert_eq!(world.blocks.len() - before, MAX_INBOX_PER_BLOCK / 32, "in groups");
     assert_eq!(world.nonce("Alice"), MAX_INBOX_PER_BLOCK as u32);
+}
+
+#[test]
+fn a_block_is_no_larger_than_the_host_takes() {
+    let mut world = misbehaving();
+    let mut calls = Vec::new();
+    for nonce in 0..8 {
+        let call = match nonce % 2 {
+            0 => {
+                let direct = world.transfer("Alice", "Bob", LARGE, nonce);
+                world.engine.submit(direct.clone()).unwrap();
+                direct.hash()
+            }
+            _ => {
+                let direct = world.transfer("Alice", "Bob", TALKATIVE, nonce);
+                world.engine.submit(direct.clone()).unwrap();
+                direct.hash()
+            }
+        };
+        calls.push(call);
+    }
+    let before = world.blocks.len();
+    (0..4).for_each(|_| world.tick());
+    let blocks = &world.blocks[before..];
+    assert!(blocks.len() > 1 && blocks.iter().all(|block| block.encoded_size() < 4 << 20));
+    let executed: Vec<_> = blocks.iter().flat_map(|block| block.block_data.signed_top_hashes.clone()).collect();
+    assert_eq!(executed, calls, "all of them, in order");
+    let reason = outcome(&world, "Alice", calls[1]).unwrap().unwrap_err();
+    assert_eq!(reason, "ü".repeat(128));
+    assert_eq!(world.restart().commitment(), world.commitment());
 }

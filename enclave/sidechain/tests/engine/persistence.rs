@@ -303,6 +303,23 @@ fn the_newest_block_is_anchored_and_its_calls_become_final() {
     assert_eq!(world.effects.len(), submitted, "nothing changed, nothing is anchored");
 }
 
+/// Whoever sees the enclave's extrinsic can have the anchor land by another one.
+#[test]
+fn an_anchor_that_moves_by_a_strangers_hand_is_followed_at_once() {
+    let mut world = paid();
+    // It lands twice, once in the enclave's own extrinsic.
+    (0..2).for_each(|_| settle(&mut world));
+    let first = world.engine.figures().anchored;
+    for nonce in 1..6 {
+        let transfer = world.transfer("Alice", "Bob", UNIT / 10, nonce);
+        world.engine.submit(transfer).unwrap();
+        world.tick();
+        (0..2).for_each(|_| settle(&mut world));
+    }
+    assert_eq!(world.engine.figures().anchored, first + 5);
+    assert!(world.effects.iter().all(|effect| !matches!(effect, Effect::Refused(_))));
+}
+
 #[test]
 fn production_pauses_when_layer_one_does_not_anchor_and_goes_on_when_it_does() {
     let mut world = World::with_accounts(&[("Alice", 1_000 * UNIT)]);
@@ -379,10 +396,14 @@ fn a_restart_from_a_snapshot_has_the_same_state() {
     disk.rewind(newest - 1);
     let behind = Stop::NotNewest(NotNewest::Behind { anchored: newest, newest: newest - 1 });
     assert_eq!(refusal(&world, disk), behind);
-    let mut disk = world.disk.clone();
-    disk.blocks = disk.blocks.split_off(&(base + 1));
-    let gap = RecoveryError::Block { number: base, flaw: BlockFlaw::Number(base + 1) };
-    assert_eq!(refusal(&world, disk), Stop::Kept(gap));
+    for (oldest, refused) in [(base + 2, true), (base + 1, false), (base, false)] {
+        let mut disk = world.disk.clone();
+        disk.blocks = disk.blocks.split_off(&oldest);
+        let mut restarted = world.start_with(disk);
+        restarted.come_up();
+        let gap = RecoveryError::Block { number: base + 1, flaw: BlockFlaw::Number(base + 2) };
+        assert_eq!(restarted.stopped, refused.then_some(Stop::Kept(gap)), "from block {oldest}");
+    }
     // Blocks before its base prove nothing by themselves, but the base's chain of parents does.
     let mut disk = world.disk.clone();
     bytes(&mut disk, base - 1)[0] ^= 1;

@@ -1,23 +1,23 @@
 //! A crash at every operation of the disk: what was said to be durable is there, and nothing half.
 use std::path::Path;
 
+use cloister_simulation::torn::{Replay, TornDisk, Unsynced};
 use cloister_store::{Kept, Store, StoreError, Write};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    disk::{Disk, Replay, Unsynced},
     model::{Author, Model},
     recovered, shard,
 };
 
-fn open(disk: &Disk) -> Result<Store, StoreError> {
+fn open(disk: &TornDisk) -> Result<Store, StoreError> {
     Store::with_backend(disk.clone(), Path::new("simulated"), shard())
 }
 
 /// A whole, closed, empty store.
 fn created() -> Vec<u8> {
-    let disk = Disk::default();
+    let disk = TornDisk::default();
     drop(open(&disk).unwrap());
     disk.contents()
 }
@@ -29,7 +29,7 @@ struct Moment {
 }
 
 /// Some commits, and what had to be there after each.
-fn run(disk: &Disk, random: &mut ChaCha8Rng) -> Vec<Moment> {
+fn run(disk: &TornDisk, random: &mut ChaCha8Rng) -> Vec<Moment> {
     let (store, mut model, mut author) = (open(disk).unwrap(), Model::default(), Author::new(60_000));
     let mut moments = vec![Moment { operations: 0, recovery: model.recovery() }];
     while moments.len() < COMMITS {
@@ -44,8 +44,8 @@ fn run(disk: &Disk, random: &mut ChaCha8Rng) -> Vec<Moment> {
 }
 
 /// That a store with these contents is what it was at the newest of the durable moments, or at the next one.
-fn check(contents: &[u8], durable: usize, moments: &[Moment], crash: &str) -> Disk {
-    let disk = Disk::with(contents.to_vec());
+fn check(contents: &[u8], durable: usize, moments: &[Moment], crash: &str) -> TornDisk {
+    let disk = TornDisk::with(contents.to_vec());
     let store = open(&disk).unwrap_or_else(|error| panic!("{crash}: {error}"));
     let recovery = recovered(&store);
     let allowed = &moments[durable..moments.len().min(durable + 2)];
@@ -60,7 +60,7 @@ fn what_was_committed_survives_a_crash_at_any_operation() {
     let created = created();
     for seed in 0..SEEDS {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let disk = Disk::with(created.clone());
+        let disk = TornDisk::with(created.clone());
         let moments = run(&disk, &mut random);
         let mut replay = Replay::new(created.clone(), &disk);
         for operations in 0..=disk.operations() {
@@ -81,7 +81,7 @@ fn what_was_committed_survives_a_crash_at_any_operation() {
 /// The recovery itself crashes, and the commit of a mark after it.
 fn crash_again(
     contents: Vec<u8>,
-    disk: &Disk,
+    disk: &TornDisk,
     durable: usize,
     moments: &[Moment],
     crash: &str,
@@ -91,7 +91,7 @@ fn crash_again(
     for operations in 0..=disk.operations() {
         replay.advance(operations);
         let contents = replay.crash(Unsynced::Torn, random);
-        let disk = Disk::with(contents);
+        let disk = TornDisk::with(contents);
         let store = open(&disk).unwrap_or_else(|error| panic!("{crash}, again at {operations}: {error}"));
         let unmarked = |kept: Vec<Kept>| kept.into_iter().filter(|kept| !matches!(kept, Kept::Mark(_)));
         let kept = unmarked(recovered(&store));
@@ -105,7 +105,7 @@ fn crash_again(
 fn a_commit_that_the_disk_refuses_is_an_error_and_loses_nothing() {
     let created = created();
     for syncs in 0..6 {
-        let disk = Disk::with(created.clone());
+        let disk = TornDisk::with(created.clone());
         let store = open(&disk).unwrap();
         store.commit(&[Write::Mark(vec![1])]).unwrap();
         disk.fail_after(syncs);
@@ -120,7 +120,7 @@ fn a_commit_that_the_disk_refuses_is_an_error_and_loses_nothing() {
         let after = store.commit(&[Write::Mark(vec![99])]).unwrap_err();
         assert!(matches!(after, StoreError::Database { .. }), "{after}");
         drop(store);
-        let recovery = recovered(&open(&Disk::with(disk.contents())).unwrap());
+        let recovery = recovered(&open(&TornDisk::with(disk.contents())).unwrap());
         assert!([kept, kept + 1].iter().any(|mark| recovery == [Kept::Mark(vec![*mark])]), "{recovery:?}");
     }
 }

@@ -1,13 +1,13 @@
 //! Damage is noticed when the store is opened, and named.
 use std::{fs, path::Path};
 
+use cloister_simulation::torn::TornDisk;
 use cloister_store::{FILE, Kept, Store, StoreError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
 use crate::{
-    disk::Disk,
     model::{Author, Model},
     open, recovered, shard,
 };
@@ -15,7 +15,7 @@ use crate::{
 /// Contents of a store, as it was closed and as a crash after its last commit left it.
 fn stores() -> ([Vec<u8>; 2], Vec<Kept>) {
     let mut random = ChaCha8Rng::seed_from_u64(1);
-    let disk = Disk::default();
+    let disk = TornDisk::default();
     let store = Store::with_backend(disk.clone(), Path::new("simulated"), shard()).unwrap();
     let (mut model, mut author) = (Model::default(), Author::new(20_000));
     for _ in 0..60 {
@@ -34,7 +34,7 @@ fn stores() -> ([Vec<u8>; 2], Vec<Kept>) {
 /// What is kept in damaged contents, or how the damage shows.
 fn opened(contents: &[u8]) -> Result<Vec<Kept>, StoreError> {
     let name = Path::new("simulated");
-    let store = Store::with_backend(Disk::with(contents.to_vec()), name, shard())?;
+    let store = Store::with_backend(TornDisk::with(contents.to_vec()), name, shard())?;
     Ok(recovered(&store))
 }
 

@@ -2,7 +2,6 @@
 mod contents;
 mod crash;
 mod damage;
-mod disk;
 mod files;
 mod model;
 mod random;

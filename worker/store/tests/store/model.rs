@@ -46,7 +46,7 @@ impl Model {
     /// Those that have to be there: hash and bytes, ascending.
     pub fn served(&self) -> Vec<(H256, Vec<u8>)> {
         let newest = self.newest().unwrap_or(0);
-        let oldest = newest.saturating_sub(KEPT_BLOCKS - 1).min(self.first().map_or(0, |first| first + 1));
+        let oldest = newest.saturating_sub(KEPT_BLOCKS - 1).min(self.first().unwrap_or(0));
         self.blocks.range(oldest..).map(|(_, block)| block.clone()).collect()
     }
 

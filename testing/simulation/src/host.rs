@@ -1,0 +1,210 @@
+//! What a simulated host does with what it is to keep, and what is left when its machine ends.
+
+use cloister_sidechain::{Keep, Kept, NotNewest, Stop};
+use cloister_wire::sidechain::SignedBlock;
+use codec::Decode;
+use rand::Rng;
+
+use crate::{
+    life::{Crash, Defect, Life, describe, genesis},
+    media::Ending,
+    model::{Opened, ensure},
+};
+
+impl Life {
+    /// The host keeps the oldest of what it was asked to.
+    pub(crate) fn write(&mut self) -> Result<(), String> {
+        if self.defect == Some(Defect::AcknowledgesFirst) && self.world.unkept.len() < 2 && !self.draining {
+            // It says so before it writes.
+            let Some((sequence, keep)) = self.world.unkept.front().cloned() else { return Ok(()) };
+            if let Keep::Block { bytes, .. } = &keep {
+                self.follow(&[&bytes[..]])?;
+            }
+            self.world.engine.stored(sequence);
+            self.world.take_actions();
+            return Ok(());
+        }
+        let Some((sequence, keep)) = self.world.unkept.pop_front() else { return Ok(()) };
+        self.say(|| format!("writes {}", describe(&keep)));
+        if self.crashes(Crash::WhileWritten) {
+            return self.end(Some(keep));
+        }
+        match &keep {
+            Keep::SnapshotPiece { .. } => self.snapshot_half = true,
+            Keep::Snapshot { .. } => {
+                self.snapshot_half = false;
+                self.count("snapshot");
+            }
+            _ => {}
+        }
+        self.media.commit(keep.clone())?;
+        if let Keep::Block { bytes, .. } = &keep {
+            self.follow(&[&bytes[..]])?;
+        }
+        self.kept.push_back(sequence);
+        Ok(())
+    }
+
+    /// The host says that it has kept the oldest of what it did not say.
+    pub(crate) fn acknowledge(&mut self) -> Result<(), String> {
+        let Some(sequence) = self.kept.pop_front() else { return Ok(()) };
+        self.world.engine.stored(sequence);
+        if self.crashes(Crash::BeforeDelivered) {
+            return self.end(None);
+        }
+        self.world.take_actions();
+        self.absorb()
+    }
+
+    /// Blocks that are kept become part of what must be true, unless they are already.
+    fn follow(&mut self, blocks: &[&[u8]]) -> Result<(), String> {
+        for mut bytes in blocks.iter().copied() {
+            let block = SignedBlock::decode(&mut bytes).map_err(|error| error.to_string())?;
+            let number = block.header.block_number;
+            if number <= self.model.height() {
+                continue;
+            }
+            let opened = Opened::new(&block, &self.secret, &self.world.genesis(), &self.shard())?;
+            let before = self.replica.commitment();
+            ensure(before == block.block_data.commitment_before, || format!("block {number} rests on another state"))?;
+            self.replica.apply(&opened.diff);
+            let after = self.replica.commitment();
+            ensure(after == block.block_data.commitment_after, || format!("block {number} comes to another state"))?;
+            self.model.apply(&block, &opened, self.endings)?;
+            self.count("block");
+        }
+        Ok(())
+    }
+
+    /// The enclave gets back some of what was kept.
+    pub(crate) fn give_back(&mut self) -> Result<(), String> {
+        let Some(kept) = &mut self.to_give_back else { return Ok(()) };
+        let some = if self.draining { kept.len() } else { self.random.gen_range(0..=kept.len()) };
+        let left = kept.len() - some;
+        for kept in kept.drain(..some) {
+            self.world.engine.kept(kept);
+        }
+        if self.starts > 1 && self.crashes(Crash::InRecovery) {
+            return self.end(None);
+        }
+        if left == 0 {
+            self.to_give_back = None;
+            self.world.engine.kept_all();
+            self.world.take_actions();
+            let (recovered, height) = (self.world.recovered, self.model.height());
+            ensure(recovered == Some(height) || self.world.stopped.is_some(), || {
+                format!("recovered {recovered:?}, {height} are kept")
+            })?;
+            let newest = self.world.engine.header().map(|header| header.hash());
+            let expected = self.model.block(height).map(|block| block.hash);
+            ensure(newest == expected || self.world.stopped.is_some(), || format!("recovered another block {height}"))?;
+        }
+        Ok(())
+    }
+
+    /// Enclave and host end, while `writing` is being kept, and start again.
+    pub(crate) fn end(&mut self, writing: Option<Keep>) -> Result<(), String> {
+        self.endings += 1;
+        let ending = if self.random.gen_bool(0.5) { Ending::Killed } else { Ending::Power };
+        self.media.end(ending, writing, &mut self.random)?;
+        if self.defect == Some(Defect::LosesNewest) {
+            self.media.lose_newest();
+        }
+        if self.saved.is_none()
+            && self.random.gen_ratio(1, 12)
+            && let Some((media, height)) = self.backup.take()
+        {
+            self.count("old copy given back");
+            let old = std::mem::replace(&mut self.media, media);
+            self.saved = Some(Box::new((old, self.model.clone())));
+            self.model.rewind(height);
+            self.replica = genesis(&self.secret);
+            self.start(true)
+        } else {
+            self.start(false)
+        }
+    }
+
+    /// The host starts with what it kept.
+    fn start(&mut self, anew: bool) -> Result<(), String> {
+        self.starts += 1;
+        self.world.replace_engine();
+        self.kept.clear();
+        self.snapshot_half = false;
+        self.compared = false;
+        self.clients.start_over();
+        if self.random.gen_bool(0.3) {
+            self.pool.clear();
+        }
+        let kept = self.media.kept()?;
+        let blocks: Vec<&[u8]> = kept
+            .iter()
+            .filter_map(|kept| if let Kept::Block(bytes) = kept { Some(&bytes[..]) } else { None })
+            .collect();
+        if anew {
+            for mut bytes in blocks.iter().copied() {
+                let block = SignedBlock::decode(&mut bytes).map_err(|error| error.to_string())?;
+                let opened = Opened::new(&block, &self.secret, &self.world.genesis(), &self.shard())?;
+                self.replica.apply(&opened.diff);
+            }
+        }
+        self.nothing_lost(&blocks)?;
+        self.follow(&blocks)?;
+        self.model.ledger().compare(&self.replica, crate::clients::accounts())?;
+        self.to_give_back = Some(kept.into());
+        Ok(())
+    }
+
+    /// One more start finds all of it.
+    pub(crate) fn recovers_to_the_same(&mut self) -> Result<(), String> {
+        self.backup = None;
+        self.end(None)?;
+        self.give_back()?;
+        ensure(self.world.stopped.is_none() && self.to_give_back.is_none(), || format!("{:?}", self.world.stopped))
+    }
+
+    /// That all blocks are there that were kept.
+    fn nothing_lost(&self, blocks: &[&[u8]]) -> Result<(), String> {
+        let height = blocks.len() as u64;
+        let newest = self.model.height();
+        if height < newest {
+            let told: Vec<_> = self.model.told.iter().filter(|of| self.model.executed[*of] > height).collect();
+            return Err(format!("blocks {} to {newest} are lost, confirmed calls {told:?} with them", height + 1));
+        }
+        let Some(expected) = self.model.block(newest) else { return Ok(()) };
+        let block = SignedBlock::decode(&mut &blocks[newest as usize - 1][..]).map_err(|error| error.to_string())?;
+        ensure(block.header.hash() == expected.hash, || format!("block {newest} is another one"))
+    }
+
+    /// Whether the registration that the enclave knows is over; a newer one may be there unseen.
+    fn expired(&self) -> bool {
+        let recorded = self.world.record().map(|record| record.expires_at);
+        self.world.registered.or(recorded).is_some_and(|expires_at| expires_at <= self.world.now)
+    }
+
+    /// The enclave has ended by itself. There are few reasons for that.
+    pub(crate) fn stopped(&mut self, stop: Stop) -> Result<(), String> {
+        self.say(|| format!("stops: {stop}"));
+        match stop {
+            Stop::Expired if self.expired() => {
+                self.count("stopped: expired");
+                self.endings += 1;
+                self.start(false)
+            }
+            Stop::NotNewest(NotNewest::Behind { anchored, newest }) if self.saved.is_some() => {
+                self.count("stopped: old copy");
+                let really = self.anchors.last().is_some_and(|(_, number)| *number == anchored && anchored > newest);
+                ensure(really && newest == self.model.height(), || format!("stops without a reason: {stop}"))?;
+                if let Some(saved) = self.saved.take() {
+                    let now = std::mem::take(&mut self.model);
+                    (self.media, self.model) = *saved;
+                    (self.model.entries, self.model.sent) = (now.entries, now.sent);
+                }
+                self.replica = genesis(&self.secret);
+                self.endings += 1;
+                self.start(true)
+            }
+            stop => Err(format!("stops: {stop}")),
+        }
+    }
+}

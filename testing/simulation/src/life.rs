@@ -1,0 +1,519 @@
+//! One simulated life of a shard: its enclave ends again and again, its host is slow, its layer one is what it is.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use cloister_chain_primitives::{Balance, ShardId};
+use cloister_sidechain::{Keep, Kept, Opened, Pause, SnapshotRules};
+use cloister_state::{ShardState, StateSecret};
+use cloister_stf::{Payments, Program};
+use cloister_synthetic_layer_one::Voters;
+use cloister_wire::TrustedCall;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    UNIT, World,
+    clients::{self, Clients},
+    media::Media,
+    model::Model,
+    pooled::Pooled,
+    world::Enclave,
+};
+
+/// How often what happened.
+pub type Coverage = BTreeMap<&'static str, u64>;
+
+/// Where an enclave ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Crash {
+    /// The host has not begun to keep what it was asked to.
+    BeforeWritten,
+    /// While it keeps that.
+    WhileWritten,
+    /// It is kept; the enclave has not heard of it.
+    BeforeAcknowledged,
+    /// The enclave has heard of it; nobody has heard of what follows.
+    BeforeDelivered,
+    /// The enclave has got back part of what was kept.
+    InRecovery,
+    /// It is whole again and not registered yet.
+    BeforeServing,
+    /// Layer one has anchored a block, and the enclave has not heard of it.
+    AnchorUnseen,
+    /// A snapshot has some of its pieces.
+    SnapshotHalf,
+    /// Whenever it serves.
+    Serving,
+}
+
+impl Crash {
+    pub const ALL: [Self; 9] = [
+        Self::BeforeWritten,
+        Self::WhileWritten,
+        Self::BeforeAcknowledged,
+        Self::BeforeDelivered,
+        Self::InRecovery,
+        Self::BeforeServing,
+        Self::AnchorUnseen,
+        Self::SnapshotHalf,
+        Self::Serving,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BeforeWritten => "crash before written",
+            Self::WhileWritten => "crash while written",
+            Self::BeforeAcknowledged => "crash before acknowledged",
+            Self::BeforeDelivered => "crash before delivered",
+            Self::InRecovery => "crash in recovery",
+            Self::BeforeServing => "crash before serving",
+            Self::AnchorUnseen => "crash with an anchor unseen",
+            Self::SnapshotHalf => "crash with half a snapshot",
+            Self::Serving => "crash while serving",
+        }
+    }
+}
+
+/// What is planted, to see that it is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Defect {
+    /// The host says that it keeps what it has not written yet.
+    AcknowledgesFirst,
+    /// The disk loses the newest block in a crash.
+    LosesNewest,
+    /// Transfers are made twice.
+    PaysTwice,
+}
+
+/// A life in the making.
+pub struct Life {
+    pub(crate) random: ChaCha8Rng,
+    pub(crate) world: World,
+    pub(crate) media: Media,
+    pub(crate) model: Model,
+    /// Built from the kept blocks alone, beside the engine.
+    pub(crate) replica: ShardState,
+    pub(crate) secret: StateSecret,
+    pub(crate) clients: Clients,
+    /// What layer one's node holds.
+    pub(crate) pool: Vec<Pooled>,
+    /// What is kept and not acknowledged.
+    pub(crate) kept: VecDeque<u64>,
+    /// What the enclave has not got back yet.
+    pub(crate) to_give_back: Option<VecDeque<Kept>>,
+    /// Blocks of layer one whose state is there.
+    pub(crate) readable: Vec<u32>,
+    /// Heights that layer one has anchored, and in which of its blocks.
+    pub(crate) anchors: Vec<(u32, u64)>,
+    /// Entries of the inbox that some start has opened.
+    opened: BTreeMap<u64, Opened>,
+    pub(crate) endings: u32,
+    pub(crate) starts: u32,
+    pub(crate) snapshot_half: bool,
+    /// What there was before the host gave back an old copy.
+    pub(crate) saved: Option<Box<(Media, Model)>>,
+    pub(crate) backup: Option<(Media, u64)>,
+    /// Whether the engine that serves was found to have the model's state.
+    pub(crate) compared: bool,
+    pub(crate) draining: bool,
+    pub(crate) defect: Option<Defect>,
+    pub(crate) coverage: Coverage,
+    pub(crate) trace: bool,
+    pub(crate) planned: Vec<Crash>,
+    /// Of the host's clock, ms.
+    skew: i64,
+    stalled_until: u64,
+    /// How likely the host does at once what it is asked to, in percent.
+    promptness: u32,
+}
+
+/// Lives the life of a seed. What happened in it, or what broke.
+pub fn live(seed: u64, defect: Option<Defect>, trace: bool) -> Result<Coverage, String> {
+    let life = AssertUnwindSafe(|| {
+        let mut life = Life::new(seed, defect, trace)?;
+        life.run().map(|()| life.coverage)
+    });
+    catch_unwind(life).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(format!("panicked: {}", said.unwrap_or("silently")))
+    })
+}
+
+impl Life {
+    fn new(seed: u64, defect: Option<Defect>, trace: bool) -> Result<Self, String> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut identity = [0; 32];
+        identity[..8].copy_from_slice(&seed.to_le_bytes());
+        let program: &'static dyn Program = if defect == Some(Defect::PaysTwice) { &PaysTwice } else { &Payments };
+        let snapshots =
+            SnapshotRules { journal_bytes: random.gen_range(500..8_000), piece_bytes: random.gen_range(50..1_500) };
+        let mut world = World::of(Enclave { program, snapshots, identity }, Voters::new(0, 1..=1), None);
+        (world.keeps, world.opens) = (false, false);
+        world.registry.incarnation_gap = random.gen_range(1..4);
+        if random.gen_ratio(1, 6) {
+            world.registry.interval_ms = random.gen_range(60_000..400_000);
+        }
+        let media = match random.gen_ratio(1, REAL_STORES) && defect.is_none() {
+            true => Media::real(world.shard())?,
+            false => Media::Plain(crate::Disk::default()),
+        };
+        let secret = StateSecret::from_bytes(identity);
+        let crashes = random.gen_range(1..4);
+        let planned = (0..crashes).map(|_| Crash::ALL[random.gen_range(0..Crash::ALL.len())]).collect();
+        let promptness = if random.gen_bool(0.5) { 90 } else { random.gen_range(20..80) };
+        let mut life = Self {
+            replica: genesis(&secret),
+            random,
+            world,
+            media,
+            model: Model::default(),
+            secret,
+            clients: Clients::default(),
+            pool: Vec::new(),
+            kept: VecDeque::new(),
+            to_give_back: Some(VecDeque::new()),
+            readable: Vec::new(),
+            anchors: Vec::new(),
+            opened: BTreeMap::new(),
+            endings: 0,
+            starts: 1,
+            snapshot_half: false,
+            saved: None,
+            backup: None,
+            compared: false,
+            draining: false,
+            defect,
+            coverage: Coverage::new(),
+            trace,
+            planned,
+            skew: 0,
+            stalled_until: 0,
+            promptness,
+        };
+        if life.media.is_real() {
+            life.count("real store");
+        }
+        for account in &clients::accounts()[..4] {
+            let amount: Balance = 10 * UNIT;
+            clients::shield(&mut life.world, &mut life.model, Some(account), amount, 0);
+        }
+        Ok(life)
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        let (mut steps, mut serving) = (0, 0);
+        let mut rest = self.random.gen_range(20..80);
+        loop {
+            let left = self.planned.len();
+            self.step()?;
+            steps += 1;
+            serving += u32::from(self.world.serving);
+            if self.planned.len() < left {
+                (steps, serving) = (0, 0);
+            } else if self.planned.is_empty() {
+                rest -= 1;
+            } else if serving > 100 {
+                // It never came up.
+                self.planned.pop();
+                self.count("crash given up");
+                (steps, serving) = (0, 0);
+            }
+            if steps > MAX_STEPS {
+                return Err("the enclave does not come up".into());
+            }
+            if rest == 0 {
+                return self.drain();
+            }
+        }
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        if let Some(crash) = self.planned.last().copied().filter(|crash| self.is_due(*crash)) {
+            self.count(crash.name());
+            self.planned.pop();
+            return self.end(None);
+        }
+        if self.world.serving && matches!(self.planned.last(), Some(Crash::InRecovery | Crash::BeforeServing)) {
+            return self.end(None);
+        }
+        if self.skew != 0 && self.random.gen_ratio(1, 6) {
+            self.skew = 0;
+        }
+        let what = self.random.gen_range(0..100);
+        match what {
+            _ if self.to_give_back.is_some() && self.random.gen_bool(0.3) => self.give_back()?,
+            0..50 if !self.world.serving => self.layer_one()?,
+            0..26 => self.tick(),
+            26..50 => self.host()?,
+            50..58 => self.open(),
+            58..78 => self.act()?,
+            78..98 => self.layer_one()?,
+            _ => self.oddity()?,
+        }
+        self.absorb()
+    }
+
+    /// Whether there is now what the crash is to interrupt. The others come up while it happens.
+    fn is_due(&self, crash: Crash) -> bool {
+        match crash {
+            Crash::BeforeWritten => !self.world.unkept.is_empty(),
+            Crash::WhileWritten | Crash::BeforeDelivered | Crash::InRecovery => false,
+            Crash::BeforeAcknowledged => !self.kept.is_empty(),
+            Crash::BeforeServing => self.world.recovered.is_some() && !self.world.serving && self.starts > 1,
+            Crash::AnchorUnseen => {
+                let seen = self.world.engine.figures().anchored;
+                self.world.serving && self.anchors.last().is_some_and(|(_, number)| *number > seen)
+            }
+            Crash::SnapshotHalf => self.snapshot_half,
+            Crash::Serving => self.world.serving && self.model.height() > 2,
+        }
+    }
+
+    /// Whether the next crash is this one.
+    pub(crate) fn crashes(&mut self, crash: Crash) -> bool {
+        let due = self.planned.last() == Some(&crash);
+        if due {
+            self.planned.pop();
+            self.count(crash.name());
+        }
+        due
+    }
+
+    pub(crate) fn tick(&mut self) {
+        let most = if self.world.now < self.stalled_until { 12_000 } else { 700 };
+        self.world.now += self.random.gen_range(100..most);
+        self.world.engine.tick(self.world.now.saturating_add_signed(self.skew));
+        self.world.take_actions();
+        if let Some(pause) = self.world.engine.figures().paused {
+            self.count(match pause {
+                Pause::ClockAhead => "paused: layer one stalls",
+                Pause::Unread => "paused: unread",
+                Pause::Expiring => "paused: expiring",
+                _ => "paused",
+            });
+        }
+    }
+
+    fn host(&mut self) -> Result<(), String> {
+        loop {
+            match self.random.gen_bool(0.5) {
+                true => self.write()?,
+                false => self.acknowledge()?,
+            }
+            let prompt = self.random.gen_range(0..100) < self.promptness;
+            if !prompt || (self.world.unkept.is_empty() && self.kept.is_empty()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Layer one goes a step further, or all of its steps.
+    fn layer_one(&mut self) -> Result<(), String> {
+        let all = self.random.gen_bool(0.5);
+        let one = self.random.gen_range(0..3);
+        if all || one == 0 {
+            self.grow()?;
+        }
+        if all || one == 1 {
+            self.finality();
+        }
+        if all || one == 2 {
+            self.answer();
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) {
+        for _ in 0..self.random.gen_range(1..8) {
+            self.open_one();
+        }
+    }
+
+    fn open_one(&mut self) {
+        if self.world.unopened.is_empty() {
+            return;
+        }
+        let at = self.random.gen_range(0..self.world.unopened.len());
+        if at > 0 {
+            self.count("opened out of order");
+        }
+        let (number, entry) = self.world.unopened.remove(at);
+        // Every start opens it to the same.
+        let opener = self.world.engine.opener();
+        let opened = self.opened.entry(number).or_insert_with(|| opener.open(entry));
+        self.world.engine.opened(number, opened.clone());
+    }
+
+    fn act(&mut self) -> Result<(), String> {
+        if !self.world.serving && self.random.gen_bool(0.8) {
+            return Ok(());
+        }
+        let Self { clients, world, model, random, endings, .. } = self;
+        let kind = match random.gen_range(0..12) {
+            0 => clients.shield(world, model, random, *endings),
+            1 => clients.invoke(world, model, random, *endings),
+            2..6 => {
+                let sent = clients.send_again(world, model);
+                return self.sent(sent);
+            }
+            _ => {
+                let sent = clients.send(world, model, random);
+                return self.sent(sent);
+            }
+        };
+        self.count(kind);
+        Ok(())
+    }
+
+    /// What seldom happens.
+    fn oddity(&mut self) -> Result<(), String> {
+        match self.random.gen_range(0..5) {
+            0 => {
+                self.skew = [0, 20_000, 45_000, -40_000][self.random.gen_range(0..4)];
+                self.count("clock jump");
+            }
+            1 if self.world.serving && self.random.gen_bool(0.3) => {
+                self.stalled_until = self.world.now + self.random.gen_range(10_000..60_000);
+                self.count("stall");
+            }
+            2 if self.defect.is_none() && self.saved.is_none() => {
+                self.backup = Some((self.media.copy()?, self.model.height()));
+            }
+            3 => {
+                // A host that sends nonsense for finality.
+                let header = self.world.chain.header(0).clone();
+                self.world.engine.finality(vec![header], &[]);
+                self.world.take_actions();
+                self.count("finality refused");
+            }
+            _ => self.skew = 0,
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.world.now < self.stalled_until && !self.draining
+    }
+
+    /// Nothing breaks any more, and everybody does what they have to: all that waits must come to its end.
+    fn drain(&mut self) -> Result<(), String> {
+        (self.draining, self.skew) = (true, 0);
+        self.planned.clear();
+        for round in 0..MAX_ROUNDS {
+            while self.to_give_back.is_some() {
+                self.give_back()?;
+                self.absorb()?;
+            }
+            self.settle()?;
+            if self.is_settled() {
+                return self.last_check();
+            }
+            // Extrinsics that were dropped are signed again when they can no longer land.
+            if round > 4 {
+                for _ in 0..10 {
+                    self.world.build_unread();
+                }
+            }
+            self.grow()?;
+            self.finality();
+            while !self.world.questions.is_empty() {
+                self.answer();
+                self.settle()?;
+            }
+            for _ in 0..3 {
+                self.tick();
+                self.settle()?;
+                while let clients::Sent::Call { kind, call, result } =
+                    self.clients.send_again(&mut self.world, &self.model)
+                {
+                    let refused = result.is_err();
+                    self.sent(clients::Sent::Call { kind, call, result })?;
+                    if refused {
+                        break;
+                    }
+                }
+            }
+        }
+        let figures = self.world.engine.figures();
+        let (height, entries, reported) = (self.model.height(), self.model.entries.len(), self.model.reported);
+        let (indirect, serving) = (self.model.indirect().len(), self.world.serving);
+        Err(format!(
+            "does not settle: serving {serving}, height {height}, {entries} entries, {reported} of {indirect} calls reported, {figures:?}"
+        ))
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        self.absorb()?;
+        while !self.world.unkept.is_empty() || !self.kept.is_empty() || !self.world.unopened.is_empty() {
+            self.write()?;
+            self.acknowledge()?;
+            self.open();
+            self.absorb()?;
+        }
+        Ok(())
+    }
+
+    fn is_settled(&self) -> bool {
+        let figures = self.world.engine.figures();
+        self.world.serving
+            && self.compared
+            && figures.block == self.model.height()
+            && figures.anchored == figures.block
+            && figures.inbox_consumed == self.model.entries.len() as u64
+            && self.model.reported == self.model.indirect().len()
+            && self.clients.is_idle(&self.model)
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.coverage.entry(what).or_default() += 1;
+        self.say(|| what.into());
+    }
+
+    pub(crate) fn say(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:>8} #{} {}", self.world.now % 100_000_000, self.starts, what());
+        }
+    }
+
+    pub(crate) fn shard(&self) -> ShardId {
+        self.world.shard()
+    }
+}
+
+/// The state before the first block.
+pub(crate) fn genesis(secret: &StateSecret) -> ShardState {
+    static ENTRIES: std::sync::OnceLock<Vec<cloister_stf::Entry>> = std::sync::OnceLock::new();
+    let entries = ENTRIES.get_or_init(|| cloister_stf::genesis_storage().unwrap());
+    ShardState::genesis(entries.iter().cloned(), &secret.commitment_key())
+}
+
+pub(crate) fn describe(keep: &Keep) -> String {
+    match keep {
+        Keep::Mark(_) => "mark".into(),
+        Keep::Block { number, .. } => format!("block {number}"),
+        Keep::SnapshotPiece { index, .. } => format!("piece {index}"),
+        Keep::Snapshot { first, .. } => format!("snapshot on {first}"),
+    }
+}
+
+struct PaysTwice;
+
+impl Program for PaysTwice {
+    fn weight(&self, call: &TrustedCall) -> u64 {
+        Payments.weight(call)
+    }
+
+    fn execute(&self, call: &TrustedCall) -> Result<(), String> {
+        Payments.execute(call)?;
+        Payments.execute(call)
+    }
+}
+
+/// Of so many lives one has the real store under its host; to open it takes milliseconds.
+const REAL_STORES: u32 = 16;
+const MAX_ROUNDS: usize = 60;
+/// For an enclave to come up.
+const MAX_STEPS: u32 = 3_000;
