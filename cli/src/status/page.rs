@@ -256,7 +256,8 @@ mod tests {
 
     #[test]
     fn what_needs_attention_is_said() {
-        let cases: [(fn(&mut WorkerStatus), &str); 9] = [
+        type Change = fn(&mut WorkerStatus);
+        let cases: [(Change, &str); 9] = [
             (|status| status.phase = "recovering".into(), "it does not serve yet"),
             (
                 |status| status.paused = Some("layer one\x1b stalls".into()),

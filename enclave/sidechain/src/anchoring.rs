@@ -8,7 +8,8 @@ use cloister_chain_primitives::{
 use cloister_wire::TrustedOperationStatus;
 
 use crate::{
-    engine::{Action, Engine, Stop},
+    action::{Action, Stop},
+    engine::Engine,
     extrinsics::RESEND_BLOCKS,
 };
 

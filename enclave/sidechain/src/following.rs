@@ -6,7 +6,8 @@ use cloister_chain_primitives::{
 use cloister_light_client::{Error, ProvenValues, check_layout};
 
 use crate::{
-    engine::{Action, Engine, Question, Stop, View},
+    action::{Action, Stop},
+    engine::{Engine, Question, View},
     extrinsics::{Outgoing, RESEND_BLOCKS},
 };
 

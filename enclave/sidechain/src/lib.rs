@@ -18,6 +18,7 @@
 )]
 #![warn(missing_docs)]
 
+mod action;
 mod anchoring;
 mod engine;
 mod extrinsics;
@@ -31,8 +32,9 @@ mod recovery;
 mod registration;
 mod storing;
 
+pub use action::{Action, Keep, Stop};
 pub use anchoring::NotNewest;
-pub use engine::{Action, Engine, Identity, Keep, Setup, SetupError, Stop};
+pub use engine::{Engine, Identity, Setup, SetupError};
 pub use inbox::{Opened, Opener};
 pub use production::{
     MAX_BLOCKS_UNREAD, MAX_CALLS_PER_BLOCK, MAX_CLOCK_AHEAD_MS, MAX_INBOX_PER_BLOCK, MAX_UNANCHORED, Pause,

@@ -12,8 +12,9 @@ use cloister_wire::{
 use codec::Encode;
 
 use crate::{
+    action::{Action, Keep, Stop},
     anchoring,
-    engine::{Action, Engine, Head, Keep, Stop, View},
+    engine::{Engine, Head, View},
     inbox::Opened,
     poison::{Company, Item},
     recovery::{self, BlockBody},

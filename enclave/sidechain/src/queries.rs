@@ -9,11 +9,7 @@ use cloister_wire::{
 };
 use codec::Encode;
 
-use crate::{
-    engine::{Action, Engine},
-    poison::Item,
-    production::Pause,
-};
+use crate::{action::Action, engine::Engine, poison::Item, production::Pause};
 
 /// Why a call was not taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

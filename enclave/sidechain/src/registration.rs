@@ -11,7 +11,7 @@ use cloister_chain_primitives::{
 use cloister_claims::{Evidence, TeeKind};
 use cloister_light_client::Head;
 
-use crate::{engine::Stop, extrinsics::RESEND_BLOCKS};
+use crate::{action::Stop, extrinsics::RESEND_BLOCKS};
 
 /// What layer one is to record of this start, and what it has recorded.
 pub(crate) struct OwnRegistration {

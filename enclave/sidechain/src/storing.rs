@@ -3,7 +3,10 @@
 use cloister_chain_primitives::H256;
 use cloister_state::{Point, Scope, SnapshotWriter};
 
-use crate::engine::{Action, Engine, Keep, Stop};
+use crate::{
+    action::{Action, Keep, Stop},
+    engine::Engine,
+};
 
 /// When and how the state is snapshotted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

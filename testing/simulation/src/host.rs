@@ -142,7 +142,7 @@ impl Life {
             .filter_map(|kept| if let Kept::Block(bytes) = kept { Some(&bytes[..]) } else { None })
             .collect();
         if anew {
-            for mut bytes in blocks.iter().copied() {
+            for mut bytes in blocks.iter().copied().take(self.model.height() as usize) {
                 let block = SignedBlock::decode(&mut bytes).map_err(|error| error.to_string())?;
                 let opened = Opened::new(&block, &self.secret, &self.world.genesis(), &self.shard())?;
                 self.replica.apply(&opened.diff);

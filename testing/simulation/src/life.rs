@@ -29,6 +29,8 @@ pub type Coverage = BTreeMap<&'static str, u64>;
 /// Where an enclave ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Crash {
+    /// A block was executed and is not kept.
+    Executing,
     /// The host has not begun to keep what it was asked to.
     BeforeWritten,
     /// While it keeps that.
@@ -50,7 +52,8 @@ pub enum Crash {
 }
 
 impl Crash {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Executing,
         Self::BeforeWritten,
         Self::WhileWritten,
         Self::BeforeAcknowledged,
@@ -64,6 +67,7 @@ impl Crash {
 
     pub fn name(self) -> &'static str {
         match self {
+            Self::Executing => "crash while executing",
             Self::BeforeWritten => "crash before written",
             Self::WhileWritten => "crash while written",
             Self::BeforeAcknowledged => "crash before acknowledged",
@@ -154,7 +158,7 @@ impl Life {
         (world.keeps, world.opens) = (false, false);
         world.registry.incarnation_gap = random.gen_range(1..4);
         if random.gen_ratio(1, 6) {
-            world.registry.interval_ms = random.gen_range(60_000..400_000);
+            world.registry.interval_ms = random.gen_range(20_000..120_000);
         }
         let media = match random.gen_ratio(1, REAL_STORES) && defect.is_none() {
             true => Media::real(world.shard())?,
@@ -162,7 +166,11 @@ impl Life {
         };
         let secret = StateSecret::from_bytes(identity);
         let crashes = random.gen_range(1..4);
-        let planned = (0..crashes).map(|_| Crash::ALL[random.gen_range(0..Crash::ALL.len())]).collect();
+        let planned = match random.gen_ratio(1, 12) {
+            // What is executed again and again when the enclave ends comes under suspicion.
+            true => vec![Crash::Executing; 4],
+            false => (0..crashes).map(|_| Crash::ALL[random.gen_range(0..Crash::ALL.len())]).collect(),
+        };
         let promptness = if random.gen_bool(0.5) { 90 } else { random.gen_range(20..80) };
         let mut life = Self {
             replica: genesis(&secret),
@@ -245,7 +253,7 @@ impl Life {
         let what = self.random.gen_range(0..100);
         match what {
             _ if self.to_give_back.is_some() && self.random.gen_bool(0.3) => self.give_back()?,
-            0..50 if !self.world.serving => self.layer_one()?,
+            _ if !self.world.serving && self.random.gen_bool(0.5) => self.layer_one()?,
             0..26 => self.tick(),
             26..50 => self.host()?,
             50..58 => self.open(),
@@ -259,6 +267,7 @@ impl Life {
     /// Whether there is now what the crash is to interrupt. The others come up while it happens.
     fn is_due(&self, crash: Crash) -> bool {
         match crash {
+            Crash::Executing => matches!(self.world.unkept.front(), Some((_, Keep::Block { .. }))),
             Crash::BeforeWritten => !self.world.unkept.is_empty(),
             Crash::WhileWritten | Crash::BeforeDelivered | Crash::InRecovery => false,
             Crash::BeforeAcknowledged => !self.kept.is_empty(),
