@@ -280,7 +280,8 @@ impl Engine {
             shielding: self.shielding.clone(),
             context: Context { genesis: self.genesis, shard: self.shard, purpose: Purpose::Request },
             scope: self.scope(),
-            rules: self.rules(),
+            // Whoever sent one that weighs too much is told so in its outcome.
+            rules: Rules { max_weight: u64::MAX, ..self.rules() },
         }
     }
 

@@ -194,7 +194,7 @@ impl Engine {
         };
         while batch.entries.len() < MAX_INBOX_PER_BLOCK
             && let Some((number, opened)) = self.inbox.peek()
-            && fits(self, batch.entries.len(), Item::Entry(number), weight_of(opened))
+            && fits(self, batch.entries.len(), Item::Entry(number), self.weight_of(opened))
         {
             batch.entries.extend(self.inbox.take());
         }
@@ -266,6 +266,11 @@ impl Engine {
                     let set_aside = self.suspects.is_set_aside(&Item::Entry(*number));
                     let outcome = match call {
                         Some(call) if set_aside => execution.fail_invoke(*number, call, SET_ASIDE)?,
+                        Some(call) if call.weight() > self.budget => {
+                            let (weight, limit) = (call.weight(), self.budget);
+                            let reason = Refused::TooHeavy { weight, limit }.to_string();
+                            execution.fail_invoke(*number, call, &reason)?
+                        }
                         call => execution.invoke(*number, call.as_ref())?,
                     };
                     if let (Some(call), InvokeOutcome::Executed(outcome)) = (call, outcome) {
@@ -449,19 +454,20 @@ impl Engine {
         }
     }
 
+    fn weight_of(&self, opened: &Opened) -> u64 {
+        match opened {
+            // One that no slot has room for fails without being tried.
+            Opened::Invoke(Some(call)) if call.weight() <= self.budget => call.weight(),
+            Opened::Invoke(_) | Opened::Shield { .. } => ENTRY_WEIGHT,
+        }
+    }
+
     pub(crate) fn height(&self) -> u64 {
         self.head.as_ref().map_or(0, |head| head.header.block_number)
     }
 
     fn next_moment(&self) -> Moment {
         self.parent_time.map_or(0, |time| time.saturating_add(1))
-    }
-}
-
-fn weight_of(opened: &Opened) -> u64 {
-    match opened {
-        Opened::Invoke(Some(call)) => call.weight(),
-        Opened::Invoke(None) | Opened::Shield { .. } => ENTRY_WEIGHT,
     }
 }
 

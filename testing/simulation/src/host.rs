@@ -1,12 +1,14 @@
 //! What a simulated host does with what it is to keep, and what is left when its machine ends.
 
+use cloister_chain_primitives::H256;
 use cloister_sidechain::{Keep, Kept, NotNewest, Stop};
 use cloister_wire::sidechain::SignedBlock;
 use codec::Decode;
 use rand::Rng;
 
 use crate::{
-    life::{Crash, Defect, Life, describe, genesis},
+    crash::{Crash, Defect},
+    life::{Life, describe, genesis},
     media::Ending,
     model::{Opened, ensure},
 };
@@ -72,6 +74,10 @@ impl Life {
             ensure(after == block.block_data.commitment_after, || format!("block {number} comes to another state"))?;
             self.model.apply(&block, &opened, self.endings)?;
             self.count("block");
+            let set_aside = |(_, result): &(H256, Result<(), String>)| matches!(result, Err(reason) if reason.starts_with("set aside"));
+            if self.model.blocks.last().is_some_and(|block| block.outcomes.iter().any(set_aside)) {
+                self.count("indirect call set aside");
+            }
         }
         Ok(())
     }

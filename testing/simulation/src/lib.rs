@@ -3,9 +3,12 @@
 //! [`World`] is driven step by step; [`live`] lives a whole life of a shard that follows from a seed, and checks all
 //! along what must be true.
 
+mod asking;
 mod checks;
 mod clients;
+mod crash;
 pub mod disk;
+mod drain;
 mod host;
 pub mod layer_one;
 mod life;
@@ -15,6 +18,7 @@ mod pooled;
 pub mod torn;
 pub mod world;
 
+pub use crash::{Crash, Defect};
 pub use disk::Disk;
-pub use life::{Coverage, Crash, Defect, live};
+pub use life::{Coverage, live};
 pub use world::{UNIT, World, account, key, state};

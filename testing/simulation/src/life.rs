@@ -10,13 +10,13 @@ use cloister_sidechain::{Keep, Kept, Opened, Pause, SnapshotRules};
 use cloister_state::{ShardState, StateSecret};
 use cloister_stf::{Payments, Program};
 use cloister_synthetic_layer_one::Voters;
-use cloister_wire::TrustedCall;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
     UNIT, World,
     clients::{self, Clients},
+    crash::{Crash, Defect, PaysTwice},
     media::Media,
     model::Model,
     pooled::Pooled,
@@ -25,72 +25,6 @@ use crate::{
 
 /// How often what happened.
 pub type Coverage = BTreeMap<&'static str, u64>;
-
-/// Where an enclave ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Crash {
-    /// A block was executed and is not kept.
-    Executing,
-    /// The host has not begun to keep what it was asked to.
-    BeforeWritten,
-    /// While it keeps that.
-    WhileWritten,
-    /// It is kept; the enclave has not heard of it.
-    BeforeAcknowledged,
-    /// The enclave has heard of it; nobody has heard of what follows.
-    BeforeDelivered,
-    /// The enclave has got back part of what was kept.
-    InRecovery,
-    /// It is whole again and not registered yet.
-    BeforeServing,
-    /// Layer one has anchored a block, and the enclave has not heard of it.
-    AnchorUnseen,
-    /// A snapshot has some of its pieces.
-    SnapshotHalf,
-    /// Whenever it serves.
-    Serving,
-}
-
-impl Crash {
-    pub const ALL: [Self; 10] = [
-        Self::Executing,
-        Self::BeforeWritten,
-        Self::WhileWritten,
-        Self::BeforeAcknowledged,
-        Self::BeforeDelivered,
-        Self::InRecovery,
-        Self::BeforeServing,
-        Self::AnchorUnseen,
-        Self::SnapshotHalf,
-        Self::Serving,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Executing => "crash while executing",
-            Self::BeforeWritten => "crash before written",
-            Self::WhileWritten => "crash while written",
-            Self::BeforeAcknowledged => "crash before acknowledged",
-            Self::BeforeDelivered => "crash before delivered",
-            Self::InRecovery => "crash in recovery",
-            Self::BeforeServing => "crash before serving",
-            Self::AnchorUnseen => "crash with an anchor unseen",
-            Self::SnapshotHalf => "crash with half a snapshot",
-            Self::Serving => "crash while serving",
-        }
-    }
-}
-
-/// What is planted, to see that it is found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Defect {
-    /// The host says that it keeps what it has not written yet.
-    AcknowledgesFirst,
-    /// The disk loses the newest block in a crash.
-    LosesNewest,
-    /// Transfers are made twice.
-    PaysTwice,
-}
 
 /// A life in the making.
 pub struct Life {
@@ -294,7 +228,8 @@ impl Life {
     pub(crate) fn tick(&mut self) {
         let most = if self.world.now < self.stalled_until { 12_000 } else { 700 };
         self.world.now += self.random.gen_range(100..most);
-        self.world.engine.tick(self.world.now.saturating_add_signed(self.skew));
+        let skew = if self.draining { 0 } else { self.skew };
+        self.world.engine.tick(self.world.now.saturating_add_signed(skew));
         self.world.take_actions();
         if let Some(pause) = self.world.engine.figures().paused {
             self.count(match pause {
@@ -335,7 +270,7 @@ impl Life {
         Ok(())
     }
 
-    fn open(&mut self) {
+    pub(crate) fn open(&mut self) {
         for _ in 0..self.random.gen_range(1..8) {
             self.open_one();
         }
@@ -407,75 +342,6 @@ impl Life {
         self.world.now < self.stalled_until && !self.draining
     }
 
-    /// Nothing breaks any more, and everybody does what they have to: all that waits must come to its end.
-    fn drain(&mut self) -> Result<(), String> {
-        (self.draining, self.skew) = (true, 0);
-        self.planned.clear();
-        for round in 0..MAX_ROUNDS {
-            while self.to_give_back.is_some() {
-                self.give_back()?;
-                self.absorb()?;
-            }
-            self.settle()?;
-            if self.is_settled() {
-                return self.last_check();
-            }
-            // Extrinsics that were dropped are signed again when they can no longer land.
-            if round > 4 {
-                for _ in 0..10 {
-                    self.world.build_unread();
-                }
-            }
-            self.grow()?;
-            self.finality();
-            while !self.world.questions.is_empty() {
-                self.answer();
-                self.settle()?;
-            }
-            for _ in 0..3 {
-                self.tick();
-                self.settle()?;
-                while let clients::Sent::Call { kind, call, result } =
-                    self.clients.send_again(&mut self.world, &self.model)
-                {
-                    let refused = result.is_err();
-                    self.sent(clients::Sent::Call { kind, call, result })?;
-                    if refused {
-                        break;
-                    }
-                }
-            }
-        }
-        let figures = self.world.engine.figures();
-        let (height, entries, reported) = (self.model.height(), self.model.entries.len(), self.model.reported);
-        let (indirect, serving) = (self.model.indirect().len(), self.world.serving);
-        Err(format!(
-            "does not settle: serving {serving}, height {height}, {entries} entries, {reported} of {indirect} calls reported, {figures:?}"
-        ))
-    }
-
-    fn settle(&mut self) -> Result<(), String> {
-        self.absorb()?;
-        while !self.world.unkept.is_empty() || !self.kept.is_empty() || !self.world.unopened.is_empty() {
-            self.write()?;
-            self.acknowledge()?;
-            self.open();
-            self.absorb()?;
-        }
-        Ok(())
-    }
-
-    fn is_settled(&self) -> bool {
-        let figures = self.world.engine.figures();
-        self.world.serving
-            && self.compared
-            && figures.block == self.model.height()
-            && figures.anchored == figures.block
-            && figures.inbox_consumed == self.model.entries.len() as u64
-            && self.model.reported == self.model.indirect().len()
-            && self.clients.is_idle(&self.model)
-    }
-
     pub(crate) fn count(&mut self, what: &'static str) {
         *self.coverage.entry(what).or_default() += 1;
         self.say(|| what.into());
@@ -508,21 +374,7 @@ pub(crate) fn describe(keep: &Keep) -> String {
     }
 }
 
-struct PaysTwice;
-
-impl Program for PaysTwice {
-    fn weight(&self, call: &TrustedCall) -> u64 {
-        Payments.weight(call)
-    }
-
-    fn execute(&self, call: &TrustedCall) -> Result<(), String> {
-        Payments.execute(call)?;
-        Payments.execute(call)
-    }
-}
-
 /// Of so many lives one has the real store under its host; to open it takes milliseconds.
 const REAL_STORES: u32 = 16;
-const MAX_ROUNDS: usize = 60;
 /// For an enclave to come up.
 const MAX_STEPS: u32 = 3_000;

@@ -191,7 +191,9 @@ impl Life {
                 self.count("proof lost");
                 self.world.questions.remove(0);
             }
-            _ => drop(self.world.answer_one()),
+            _ => {
+                self.world.answer_one();
+            }
         }
     }
 }

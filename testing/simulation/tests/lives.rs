@@ -15,9 +15,11 @@ use cloister_simulation::{Coverage, Crash, Defect, live};
 fn lives(seeds: u64, defect: Option<Defect>) -> (BTreeMap<u64, String>, Coverage) {
     let (next, lived) = (AtomicU64::new(0), Mutex::new((BTreeMap::new(), Coverage::new())));
     let work = || {
-        while let seed = next.fetch_add(1, Relaxed)
-            && seed < seeds
-        {
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= seeds {
+                return;
+            }
             let life = live(seed, defect, false);
             let (failed, coverage) = &mut *lived.lock().unwrap();
             match life {
@@ -72,7 +74,7 @@ fn transfers_that_are_made_twice_are_found() {
 }
 
 /// What has to happen in a thousand lives, besides crashes.
-const EVENTS: [&str; 48] = [
+const EVENTS: [&str; 49] = [
     "anchored",
     "answered out of order",
     "block",
@@ -91,6 +93,7 @@ const EVENTS: [&str; 48] = [
     "forged",
     "gap",
     "indirect",
+    "indirect call set aside",
     "indirect calls reported",
     "indirect gap",
     "leaving dust",
