@@ -134,7 +134,8 @@ impl Tables<'_> {
         let first = self.snapshot.get(())?.map(|snapshot| snapshot.value().2);
         let (Some(first), Some((oldest, newest))) = (first, extent(&self.blocks)?) else { return Ok(()) };
         // The one on which the snapshot rests is needed, too: it says that the earlier ones are its ancestors.
-        let Some(last) = newest.checked_sub(KEPT_BLOCKS).zip(first.checked_sub(1)).map(|(newest, first)| newest.min(first))
+        let Some(last) =
+            newest.checked_sub(KEPT_BLOCKS).zip(first.checked_sub(1)).map(|(newest, first)| newest.min(first))
         else {
             return Ok(());
         };
