@@ -7,6 +7,7 @@ impl Life {
     pub(crate) fn drain(&mut self) -> Result<(), String> {
         self.draining = true;
         self.planned.clear();
+        self.world.registry.interval_ms = 24 * 60 * 60 * 1_000;
         for round in 0..MAX_ROUNDS {
             while self.to_give_back.is_some() {
                 self.give_back()?;
@@ -65,6 +66,7 @@ impl Life {
         let figures = self.world.engine.figures();
         self.world.serving
             && self.compared
+            && figures.paused.is_none()
             && figures.block == self.model.height()
             && figures.anchored == figures.block
             && figures.inbox_consumed == self.model.entries.len() as u64

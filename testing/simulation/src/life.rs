@@ -61,11 +61,20 @@ pub struct Life {
     pub(crate) coverage: Coverage,
     pub(crate) trace: bool,
     pub(crate) planned: Vec<Crash>,
+    sends: Sends,
     /// Of the host's clock, ms.
     skew: i64,
     stalled_until: u64,
     /// How likely the host does at once what it is asked to, in percent.
     promptness: u32,
+}
+
+/// What clients send above all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sends {
+    All,
+    Direct,
+    Invokes,
 }
 
 /// Lives the life of a seed. What happened in it, or what broke.
@@ -100,9 +109,15 @@ impl Life {
         };
         let secret = StateSecret::from_bytes(identity);
         let crashes = random.gen_range(1..4);
-        let planned = match random.gen_ratio(1, 12) {
-            // What is executed again and again when the enclave ends comes under suspicion.
-            true => vec![Crash::Executing; 4],
+        // What is executed again and again when the enclave ends comes under suspicion.
+        let suspicious = random.gen_ratio(1, 6);
+        let sends = match random.gen_bool(0.5) {
+            _ if !suspicious => Sends::All,
+            true => Sends::Invokes,
+            false => Sends::Direct,
+        };
+        let planned = match suspicious {
+            true => vec![Crash::Executing; if sends == Sends::Invokes { 7 } else { 4 }],
             false => (0..crashes).map(|_| Crash::ALL[random.gen_range(0..Crash::ALL.len())]).collect(),
         };
         let promptness = if random.gen_bool(0.5) { 90 } else { random.gen_range(20..80) };
@@ -131,6 +146,7 @@ impl Life {
             coverage: Coverage::new(),
             trace,
             planned,
+            sends,
             skew: 0,
             stalled_until: 0,
             promptness,
@@ -201,7 +217,9 @@ impl Life {
     /// Whether there is now what the crash is to interrupt. The others come up while it happens.
     fn is_due(&self, crash: Crash) -> bool {
         match crash {
-            Crash::Executing => matches!(self.world.unkept.front(), Some((_, Keep::Block { .. }))),
+            Crash::Executing => {
+                self.model.height() > 0 && matches!(self.world.unkept.front(), Some((_, Keep::Block { .. })))
+            }
             Crash::BeforeWritten => !self.world.unkept.is_empty(),
             Crash::WhileWritten | Crash::BeforeDelivered | Crash::InRecovery => false,
             Crash::BeforeAcknowledged => !self.kept.is_empty(),
@@ -295,8 +313,10 @@ impl Life {
         if !self.world.serving && self.random.gen_bool(0.8) {
             return Ok(());
         }
-        let Self { clients, world, model, random, endings, .. } = self;
+        let Self { clients, world, model, random, endings, sends, .. } = self;
         let kind = match random.gen_range(0..12) {
+            0..10 if *sends == Sends::Invokes => clients.invoke(world, model, random, *endings),
+            0 | 1 if *sends == Sends::Direct => return Ok(()),
             0 => clients.shield(world, model, random, *endings),
             1 => clients.invoke(world, model, random, *endings),
             2..6 => {

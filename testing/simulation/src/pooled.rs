@@ -144,6 +144,9 @@ impl Life {
             .find(|(from, to)| of(*from, *to) == root);
         let Some((_, to)) = found else { return Err(format!("root {root} is not over calls that are due")) };
         model.reported = model.reported.max(to);
+        let reported = model.reported;
+        // An old copy has the first of these calls, too.
+        self.model.reported = reported.min(self.model.indirect().len());
         if !root.is_zero() {
             self.count("indirect calls reported");
         }

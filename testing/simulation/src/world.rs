@@ -13,19 +13,17 @@ use cloister_chain_primitives::{
 };
 use cloister_claims::{Evidence, TeeKind};
 use cloister_keys::{AccountKey, IncarnationKey, ShieldingKeyPair};
-use cloister_sidechain::{Action, Engine, Identity, Keep, QueryRefused, Setup, SnapshotRules, Stop, VerifiedGetter};
+use cloister_sidechain::{Action, Engine, Identity, Keep, Setup, SnapshotRules, Stop};
 use cloister_state::StateSecret;
-use cloister_stf::{Payments, Program, VerifiedCall, verify};
+use cloister_stf::{Payments, Program};
 use cloister_synthetic_layer_one::{Chain, Registry, State, Voters};
 use cloister_wire::{
-    BoundGetter, BoundGetterSigned, Getter, InboxStatus, PublicGetter, SignedAnswer, TrustedCall, TrustedCallSigned,
-    TrustedGetter, TrustedOperation, TrustedOperationStatus,
+    TrustedOperationStatus,
     envelope::{self, Context, Purpose},
     sidechain::SignedBlock,
 };
 use codec::{Decode, Encode};
 use sp_core::{Pair, sr25519, storage::StateVersion};
-use sp_runtime::MultiSignature;
 
 use crate::{
     Disk,
@@ -90,6 +88,12 @@ pub struct Enclave {
     pub snapshots: SnapshotRules,
     /// From which account, state secret and so shard follow.
     pub identity: [u8; 32],
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl World {

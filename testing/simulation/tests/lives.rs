@@ -70,7 +70,7 @@ fn a_disk_that_loses_its_newest_block_is_found() {
 
 #[test]
 fn transfers_that_are_made_twice_are_found() {
-    is_found(Defect::PaysTwice, &["instead of"]);
+    is_found(Defect::PaysTwice, &["instead of", "other calls", "may not be executed"]);
 }
 
 /// What has to happen in a thousand lives, besides crashes.
