@@ -52,6 +52,9 @@ pub enum Command {
     MakeConfig(MakeConfigOptions),
 }
 
+/// Evidence of hardware takes seconds, a slot less.
+pub const DEFAULT_SILENCE_SECONDS: u64 = 60;
+
 /// Which enclave, and of which chain.
 #[derive(Debug, Args)]
 pub struct EnclaveOptions {
@@ -102,6 +105,10 @@ pub struct RunOptions {
     /// The shard that has to be served (base58 or 0x hex); refused unless it is that of the data directory.
     #[arg(long, value_parser = parse_shard)]
     pub shard: Option<ShardId>,
+    /// Seconds that the enclave may say nothing before it is killed: a call that computes without end would hold up all
+    /// others. The next start sets it aside, if it comes to that again.
+    #[arg(long, default_value_t = DEFAULT_SILENCE_SECONDS, value_parser = clap::value_parser!(u64).range(5..))]
+    pub enclave_silence: u64,
     /// Most clients at a time.
     #[arg(long, default_value_t = 1024)]
     pub max_connections: usize,

@@ -14,7 +14,7 @@ use sp_core::crypto::Ss58Codec;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    cli::{DumpOptions, EnclaveOptions, InspectOptions},
+    cli::{DEFAULT_SILENCE_SECONDS, DumpOptions, EnclaveOptions, InspectOptions},
     error::WorkerError,
     funds::{Purse, Sponsor},
     launch::{self, COLLATERAL, Enclave, Keep, Launch},
@@ -161,6 +161,7 @@ async fn first_registration(
         operator,
         registrations,
         // Evidence is of an enclave, not of its state, which a running worker may have open.
+        silence: Duration::from_secs(DEFAULT_SILENCE_SECONDS),
         place: None,
     };
     let stop = async move {

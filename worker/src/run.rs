@@ -143,6 +143,7 @@ async fn start(options: &RunOptions) -> Result<Started, WorkerError> {
         operator,
         submitter,
         registrations,
+        silence: Duration::from_secs(options.enclave_silence),
         place,
     };
     Ok(Started { process, session, services, _lock: lock })

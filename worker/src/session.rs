@@ -26,7 +26,7 @@ use crate::{
     registration::{Newest, Pending},
     status::Shared,
     submission::Submitter,
-    watchdog::{SILENCE, Watchdog},
+    watchdog::Watchdog,
 };
 
 /// Who was started.
@@ -94,6 +94,8 @@ pub struct Session<S> {
     pub submitter: Arc<Submitter>,
     /// Where its registrations go.
     pub registrations: watch::Sender<Newest>,
+    /// How long the enclave may say nothing.
+    pub silence: Duration,
     /// Of what is kept of its shard; without one the enclave has nothing and keeps nothing.
     pub place: Option<Place>,
 }
@@ -135,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         keeper: &mut Keeper,
     ) -> Result<(), WorkerError> {
         let started = Instant::now();
-        let mut watchdog = Watchdog::new(started);
+        let mut watchdog = Watchdog::new(self.silence, started);
         let (synced, follow_synced) = watch::channel(None);
         feeds.spawn(Follower::new(self.layer_one.clone()).run(self.sender.clone(), follow_synced));
         let version = (self.version.spec_version, self.version.transaction_version);
@@ -155,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 }
                 () = tokio::time::sleep_until(watchdog.due()) => {
                     if watchdog.gives_up(Instant::now()) {
-                        return Err(WorkerError::EnclaveHangs { seconds: SILENCE.as_secs() });
+                        return Err(WorkerError::EnclaveHangs { seconds: self.silence.as_secs() });
                     }
                     continue;
                 }

@@ -45,6 +45,10 @@ async fn stage() -> Stage {
 }
 
 async fn stage_with(place: Option<Place>) -> Stage {
+    stage_of(place, PATIENCE).await
+}
+
+async fn stage_of(place: Option<Place>, silence: Duration) -> Stage {
     let node = FakeNode::new();
     let (address, handle) = node.serve("127.0.0.1:0").await;
     let ((sender, receiver), (enclave, host)) = link();
@@ -72,6 +76,7 @@ async fn stage_with(place: Option<Place>) -> Stage {
         submitter: submitter(address, &operator, &shared),
         operator,
         registrations,
+        silence,
         place,
     };
     let (stop, stopped) = oneshot::channel::<()>();
@@ -109,6 +114,13 @@ impl Stage {
     async fn end(self) -> Result<(), WorkerError> {
         timeout(PATIENCE, self.session).await.expect("the session ends").unwrap()
     }
+}
+
+#[tokio::test]
+async fn an_enclave_that_says_nothing_is_given_up() {
+    let stage = stage_of(None, Duration::from_millis(200)).await;
+    let error = stage.end().await.unwrap_err();
+    assert!(matches!(error, WorkerError::EnclaveHangs { seconds: 0 }), "{error}");
 }
 
 #[tokio::test]
@@ -396,6 +408,7 @@ async fn a_failed_service_ends_the_session() {
         shared,
         operator,
         registrations: watch::channel(None).0,
+        silence: PATIENCE,
         place: None,
     };
     let ended = timeout(PATIENCE, session.run(services, std::future::pending())).await.unwrap();
