@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, Header, Nonce, storage};
+use anyhow::{Context, Result, bail, ensure};
+use cloister_chain_primitives::{
+    AccountId, Balance, BlockNumber, H256, Header, Nonce, RegistrationPolicy, calls::Call, storage,
+};
 use codec::{Compact, DecodeAll, Encode};
 use jsonrpsee::{
     core::{
@@ -18,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sp_core::{Pair, sr25519};
 use sp_crypto_hashing::blake2_256;
+use sp_keyring::Sr25519Keyring;
 use sp_runtime::{MultiSignature, generic::Era};
 
 use crate::{calls::AnyCall, from_hex, to_hex};
@@ -172,6 +175,17 @@ impl Chain {
             bail!("the node gave the extrinsic up")
         };
         tokio::time::timeout(TIMEOUT, finalized).await.context("the extrinsic did not become final")?
+    }
+
+    /// Root changes what layer one demands of registrations; returns it, once it is final.
+    pub async fn change_policy(&self, change: impl FnOnce(&mut RegistrationPolicy)) -> Result<RegistrationPolicy> {
+        let key = storage::registration_policy();
+        let mut policy: RegistrationPolicy = self.storage(&key, None).await?.context("the chain has no policy")?;
+        change(&mut policy);
+        let block = self.submit(&Sr25519Keyring::Alice.pair(), Call::sudo(&Call::set_policy(&policy))).await?;
+        let found = self.storage(&key, Some(block)).await?;
+        ensure!(found.as_ref() == Some(&policy), "the policy is {found:?}");
+        Ok(policy)
     }
 
     async fn subscribe<T: DeserializeOwned>(

@@ -35,10 +35,7 @@ impl Deployment {
     }
 
     /// As [`Self::run`], with a worker of these options.
-    pub async fn run_with(
-        options: WorkerOptions,
-        scenario: impl AsyncFnOnce(&mut Self) -> Result<()>,
-    ) -> Result<()> {
+    pub async fn run_with(options: WorkerOptions, scenario: impl AsyncFnOnce(&mut Self) -> Result<()>) -> Result<()> {
         let node = Node::dev().await?;
         let worker = Worker::start(node.url(), options).await?;
         let mut deployment = Self::connect(node, worker).await?;

@@ -10,6 +10,8 @@ pub const WRITES: Balance = 1_002 * UNIT;
 pub const GROWS: Balance = 1_003 * UNIT;
 /// Panics.
 pub const PANICS: Balance = 1_004 * UNIT;
+/// Computes for ever without a look at storage.
+pub const COMPUTES: Balance = 1_007 * UNIT;
 /// Ends the process.
 pub const ABORTS: Balance = 1_005 * UNIT;
 /// Declares more weight than a slot has.

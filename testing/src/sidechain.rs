@@ -39,7 +39,8 @@ impl Sidechain {
 
     /// Reads the blocks that have come since the last time. That they continue the chain shows that none was lost.
     pub async fn follow(&mut self, ports: Ports) -> Result<()> {
-        let host = WsClientBuilder::new().max_response_size(16 << 20).build(format!("ws://127.0.0.1:{}", ports.untrusted));
+        let host =
+            WsClientBuilder::new().max_response_size(16 << 20).build(format!("ws://127.0.0.1:{}", ports.untrusted));
         let host = host.await.context("the host's port")?;
         loop {
             let params = rpc_params![self.newest().hash, None::<H256>, to_hex(self.shard)];

@@ -38,6 +38,8 @@ pub struct WorkerOptions {
     pub enclave_config: Option<PathBuf>,
     /// The enclave's program; the worker's choice if absent.
     pub enclave_binary: Option<PathBuf>,
+    /// Seconds that the enclave may say nothing; the worker's default if absent.
+    pub enclave_silence: Option<u64>,
 }
 
 /// A worker of a development chain.
@@ -243,6 +245,9 @@ impl Setup {
         command.arg("--data-dir").arg(&self.data_dir);
         if let Some(shard) = self.options.shard {
             command.args(["--shard", &to_hex(shard)]);
+        }
+        if let Some(seconds) = self.options.enclave_silence {
+            command.args(["--enclave-silence", &seconds.to_string()]);
         }
         if let Some(program) = &self.options.enclave_binary {
             command.arg("--enclave-binary").arg(program);

@@ -11,7 +11,7 @@ use cloister_testing::{
     Chain, Deployment, Node, Worker, WorkerOptions, deployment::SETTLE_DEADLINE, eventually, process::binary, signer,
 };
 use cloister_wire::{Getter, PublicGetter};
-use sp_keyring::Sr25519Keyring::{Alice, Ferdie};
+use sp_keyring::Sr25519Keyring::Ferdie;
 use tempfile::TempDir;
 
 /// What `cloister-worker` exits with when layer one no longer wants its enclave.
@@ -137,7 +137,7 @@ async fn a_running_enclave_renews_and_stops_when_the_policy_no_longer_wants_it()
     let node = Node::dev().await?;
     let chain = node.chain().await?;
     let layer_one = LayerOne::connect(node.url()).await?;
-    let policy = change_policy(&chain, &layer_one, |policy| policy.reattest_interval_ms = 16_000).await?;
+    let policy = chain.change_policy(|policy| policy.reattest_interval_ms = 16_000).await?;
     let worker = Worker::start(node.url(), WorkerOptions::default()).await?;
     let mut deployment = Deployment::connect(node, worker).await?;
     let scenario = async || -> Result<()> {
@@ -156,7 +156,7 @@ async fn a_running_enclave_renews_and_stops_when_the_policy_no_longer_wants_it()
         let wanted = layer_one.submit(&Call::evict(&account), &signer(Ferdie), Wait::InBlock).await;
         let reason = wanted.err().context("an enclave that is wanted was evicted")?.to_string();
         assert!(reason.contains("teerex.StillWanted"), "{reason}");
-        change_policy(&chain, &layer_one, |policy| policy.appraisal.min_evaluation_number = u32::MAX).await?;
+        chain.change_policy(|policy| policy.appraisal.min_evaluation_number = u32::MAX).await?;
         layer_one.submit(&Call::evict(&account), &signer(Ferdie), Wait::Finalized).await?;
         Ok(())
     };
@@ -173,7 +173,7 @@ async fn an_enclave_that_slept_through_its_expiry_is_evicted_by_anyone_and_stops
     let node = Node::dev().await?;
     let chain = node.chain().await?;
     let layer_one = LayerOne::connect(node.url()).await?;
-    change_policy(&chain, &layer_one, |policy| policy.reattest_interval_ms = 16_000).await?;
+    chain.change_policy(|policy| policy.reattest_interval_ms = 16_000).await?;
     let mut worker = Worker::start(node.url(), WorkerOptions::default()).await?;
     let (account, _) = only_enclave(&chain).await?;
     let (shard, _) = newest_shard(&layer_one, &worker).await?;
@@ -250,18 +250,4 @@ async fn newest_shard(layer_one: &LayerOne, worker: &Worker) -> Result<(ShardId,
         Ok(Some((shard, client)))
     })
     .await
-}
-
-/// Root changes the chain's policy; returns the new one, once it is final.
-async fn change_policy(
-    chain: &Chain,
-    layer_one: &LayerOne,
-    change: impl FnOnce(&mut RegistrationPolicy),
-) -> Result<RegistrationPolicy> {
-    let mut policy: RegistrationPolicy =
-        chain.storage(&storage::registration_policy(), None).await?.context("the chain has no policy")?;
-    change(&mut policy);
-    let call = Call::sudo(&Call::set_policy(&policy));
-    layer_one.submit(&call, &signer(Alice), Wait::Finalized).await?;
-    Ok(policy)
 }

@@ -1,20 +1,19 @@
-//! Calls that loop, grow, panic, end the enclave or are larger than a slot: the shard goes on, and their senders learn why
-//! nothing came of them. In an enclave that was made for it.
+//! Calls that loop, grow, panic, end the enclave or are larger than a slot: the shard goes on, and their senders learn
+//! why nothing came of them. In an enclave that was made for it.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use cloister_chain_primitives::{Balance, UNIT};
-use cloister_client::{Invocation, Signer, worker::Error as WorkerError};
+use cloister_client::{Call, Invocation, Signer, worker::Error as WorkerError};
 use cloister_testing::{
-    Deployment, WorkerOptions, calls,
-    calls::AnyCall,
+    Deployment, WorkerOptions,
+    calls::{self, AnyCall},
     deployment::SETTLE_DEADLINE,
-    misbehaviour::{ABORTS, GROWS, PANICS, READS, WEIGHS, WEIGHT, WRITES},
+    misbehaviour::{ABORTS, COMPUTES, GROWS, PANICS, READS, WEIGHS, WEIGHT, WRITES},
     process::binary,
     signer,
 };
-use cloister_client::Call;
 use cloister_wire::{TrustedCall, TrustedOperation};
 use sp_keyring::Sr25519Keyring::{self, Alice, Bob, Charlie, Dave, Eve, Ferdie};
 
@@ -63,18 +62,18 @@ async fn a_call_without_bound_fails_and_the_shard_goes_on() -> Result<()> {
     .await
 }
 
-/// The same call again ends the enclave again, alone in its block; after that it is not taken any more.
+/// The same call again ends the enclave again, and again alone in its block; after that it is not taken any more.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_direct_call_that_ended_the_enclave_twice_is_refused() -> Result<()> {
+async fn a_direct_call_that_ended_three_enclaves_is_refused() -> Result<()> {
     misbehaving(async |deployment| {
         let (alice, bob) = (signer(Alice), signer(Bob));
         endow(deployment, &[Alice, Bob]).await?;
-        let paid = deployment.shard.transfer(&bob, &alice.account(), UNIT).await?.in_block().await?;
+        deployment.shard.transfer(&bob, &alice.account(), UNIT).await?.in_block().await?;
         let shard = deployment.shard.shard();
         let call = TrustedCall::BalanceTransfer(alice.account(), bob.account(), ABORTS);
         let operation = TrustedOperation::DirectCall(shard.sign_call(call, 0, &alice)?);
 
-        for death in 1..=2 {
+        for death in 1..=3 {
             let request = deployment.shard.shard().seal_operation(&operation)?;
             let mut deadly = deployment.shard.worker().submit_and_watch(&request).await?;
             let ended = deadly.in_block().await;
@@ -94,9 +93,28 @@ async fn a_direct_call_that_ended_the_enclave_twice_is_refused() -> Result<()> {
         // It has not used its nonce.
         assert_eq!(deployment.shard.nonce(&alice).await?, 0);
         deployment.shard.transfer(&alice, &bob.account(), UNIT).await?.in_block().await?;
-        assert_eq!(deployment.shard.free_balance(&alice).await?, ENDOWMENT + 2 * UNIT);
-        assert_eq!(deployment.shard.free_balance(&bob).await?, ENDOWMENT - 2 * UNIT);
-        ensure!(!paid.is_zero());
+        assert_eq!(deployment.shard.free_balance(&alice).await?, ENDOWMENT + 3 * UNIT);
+        assert_eq!(deployment.shard.free_balance(&bob).await?, ENDOWMENT - 3 * UNIT);
+        Ok(())
+    })
+    .await
+}
+
+/// Nothing of the enclave stops it: the worker ends an enclave that says nothing any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_computes_for_ever_ends_its_enclave_and_not_the_shard() -> Result<()> {
+    misbehaving(async |deployment| {
+        let (alice, bob) = (signer(Alice), signer(Bob));
+        endow(deployment, &[Alice, Bob]).await?;
+        let mut endless = deployment.shard.transfer(&alice, &bob.account(), COMPUTES).await?;
+        let status = deployment.worker.ends("the enclave has said nothing for 8 s and is killed").await?;
+        assert_eq!(status.code(), Some(ENCLAVE_DIED));
+        let ended = endless.in_block().await;
+        ensure!(matches!(ended, Err(WorkerError::Closed)), "{ended:?}");
+        deployment.start_worker_again().await?;
+        assert_eq!(deployment.shard.nonce(&alice).await?, 0);
+        deployment.shard.transfer(&alice, &bob.account(), UNIT).await?.in_block().await?;
+        assert_eq!(deployment.shard.free_balance(&bob).await?, ENDOWMENT + UNIT);
         Ok(())
     })
     .await
@@ -133,7 +151,8 @@ async fn an_indirect_call_that_ended_three_enclaves_is_set_aside_with_its_reason
 }
 
 async fn misbehaving(scenario: impl AsyncFnOnce(&mut Deployment) -> Result<()>) -> Result<()> {
-    let options = WorkerOptions { enclave_binary: Some(binary("misbehaving-enclave")?), ..WorkerOptions::default() };
+    let enclave_binary = Some(binary("misbehaving-enclave")?);
+    let options = WorkerOptions { enclave_binary, enclave_silence: Some(8), ..WorkerOptions::default() };
     Deployment::run_with(options, scenario).await
 }
 

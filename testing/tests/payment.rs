@@ -1,4 +1,5 @@
-//! Calls on a shard that fail, questions that are none of the asker's business, and shards that are not an enclave's own.
+//! Calls on a shard that fail, questions that are none of the asker's business, and shards that are not an enclave's
+//! own.
 
 use std::time::Duration;
 

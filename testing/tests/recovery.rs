@@ -94,12 +94,12 @@ async fn no_other_state_than_the_newest_is_served() -> Result<()> {
 
         deployment.start_worker_again().await?;
         deployment.shard.transfer(&alice, &bob.account(), 40 * UNIT).await?.finalized(SETTLE_DEADLINE).await?;
-        let header: SidechainHeader =
-            deployment.shard.worker().read("chain_getHeader", serde_json::json!([])).await?;
+        let header: SidechainHeader = deployment.shard.worker().read("chain_getHeader", serde_json::json!([])).await?;
         ensure!(deployment.worker.stop().await?.success());
         let newest = fs::read(&file)?;
 
-        refused(deployment, &file, Some(&old), "layer one has anchored block 2, and the newest that was kept is 1").await?;
+        refused(deployment, &file, Some(&old), "layer one has anchored block 2, and the newest that was kept is 1")
+            .await?;
         refused(deployment, &file, None, "layer one has anchored block 2, and the newest that was kept is 0").await?;
         let mut altered = newest.clone();
         alter(&mut altered, &header.encode())?;

@@ -1,6 +1,6 @@
-//! The demo: Alice moves public money into a confidential account and pays Bob in private; the worker is killed in the
-//! middle, and nothing is lost. Everything is real but the TEE, which is simulated. Ends with 0 only if all that it claims
-//! holds.
+//! The demo: Alice moves public money into a confidential account and pays Bob in private; the worker is killed in
+//! the middle, and nothing is lost. Everything is real but the TEE, which is simulated. Ends with 0 only if all that it
+//! claims holds.
 
 use std::{process::ExitCode, time::Instant};
 
@@ -28,7 +28,7 @@ const PAID: Balance = 300 * UNIT;
 /// What she pays him through layer one, as private.
 const PAID_INDIRECTLY: Balance = 50 * UNIT;
 
-/// Shields public money, pays privately, kills the worker, and shows that nothing is lost and what the public saw of it.
+/// Shields public money, pays privately, kills the worker, and shows that nothing is lost and what the public saw.
 #[derive(Parser)]
 #[command(name = "cloister-demo")]
 struct Options {
@@ -175,7 +175,10 @@ impl Story {
         self.say("  started again: it recovers the shard from what it had stored, and registers with new keys");
         deployment.start_worker_again().await?;
         let enclave = &deployment.shard.shard().enclave;
-        self.say(format!("  serves the same shard; the incarnation of the enclave is {}", to_hex(enclave.incarnation_key)));
+        self.say(format!(
+            "  serves the same shard; the incarnation of the enclave is {}",
+            to_hex(enclave.incarnation_key)
+        ));
 
         self.say("both read their balances through TLS that ends in the enclave, with its key pinned from layer one");
         let (alice_has, bob_has) = balances(deployment, alice, bob).await?;
@@ -190,18 +193,16 @@ impl Story {
     }
 
     /// As the worker cannot prevent.
-    async fn pay_through_layer_one(
-        &self,
-        deployment: &Deployment,
-        alice: &Signer,
-        bob: &Signer,
-    ) -> Result<Vec<Check>> {
+    async fn pay_through_layer_one(&self, deployment: &Deployment, alice: &Signer, bob: &Signer) -> Result<Vec<Check>> {
         let amount = units(PAID_INDIRECTLY);
         self.say(format!("Alice pays Bob {amount} through layer one's inbox, which no worker can pass over"));
         let invocation = deployment.shard.transfer_indirect(alice, &bob.account(), PAID_INDIRECTLY).await?;
         self.say(format!("  final in block {} of layer one, encrypted to the enclave", invocation.block_number));
         let outcome = deployment.shard.executed(alice, &invocation, SETTLE_DEADLINE).await?;
-        self.say(format!("  executed in block {} of the shard; the enclave has said so on layer one", outcome.block_number));
+        self.say(format!(
+            "  executed in block {} of the shard; the enclave has said so on layer one",
+            outcome.block_number
+        ));
         let (alice_has, bob_has) = balances(deployment, alice, bob).await?;
         let result = outcome.result.map_or_else(|reason| reason, |()| "executed".into());
         Ok(vec![

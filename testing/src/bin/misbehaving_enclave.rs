@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use cloister_enclave::Payments;
 use cloister_stf::Program;
-use cloister_testing::misbehaviour::{ABORTS, GROWS, PANICS, READS, WEIGHS, WEIGHT, WRITES};
+use cloister_testing::misbehaviour::{ABORTS, COMPUTES, GROWS, PANICS, READS, WEIGHS, WEIGHT, WRITES};
 use cloister_wire::TrustedCall;
 
 fn main() -> ExitCode {
@@ -38,6 +38,9 @@ impl Program for Misbehaving {
                     sp_io::storage::set(b"misbehaviour", &value);
                 }
             }
+            COMPUTES => loop {
+                std::hint::spin_loop();
+            },
             PANICS => panic!("the call wants it so"),
             ABORTS => std::process::abort(),
             _ => Payments.execute(call),

@@ -1,5 +1,5 @@
-//! Users who keep a shard busy whatever ends and is started again: who is not told that something is done sends the very
-//! same again. They remember what they were told, and fail at once when a shard takes it back.
+//! Users who keep a shard busy whatever ends and is started again: who is not told that something is done sends the
+//! very same again. They remember what they were told, and fail at once when a shard takes it back.
 
 mod direct;
 mod indirect;
@@ -44,7 +44,7 @@ pub struct Users {
 }
 
 /// What a user did in the end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct History {
     /// The user.
     pub owner: Sr25519Keyring,
