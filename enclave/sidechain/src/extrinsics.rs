@@ -101,8 +101,9 @@ impl Extrinsics {
         self.calling.as_ref().is_some_and(|calling| calling.call == *call) || self.waiting.contains(call)
     }
 
-    /// The account's nonce as proven at a finalized block.
-    pub fn observe(&mut self, number: BlockNumber, hash: H256, nonce: Option<Nonce>) {
+    /// The account's nonce as proven at a finalized block. Whether that of the registration in flight is used: by it, or by
+    /// something that this account signed before, in an earlier start perhaps.
+    pub fn observe(&mut self, number: BlockNumber, hash: H256, nonce: Option<Nonce>) -> bool {
         let landed = |signed: &Signed| nonce.is_some_and(|next| next > signed.nonce);
         let over = |signed: &Signed| landed(signed) || number > signed.expires;
         if let Some(Calling { call, signed, rivalled }) = self.calling.take_if(|calling| over(&calling.signed))
@@ -112,13 +113,15 @@ impl Extrinsics {
         {
             self.waiting.push_front(call);
         }
-        if self.registering.take_if(|signed| over(signed)).is_some_and(|signed| !landed(&signed)) {
+        let registering = self.registering.take_if(|signed| over(signed));
+        if registering.as_ref().is_some_and(|signed| !landed(signed)) {
             self.calls_first_until = number.saturating_add(TURN_BLOCKS);
             if let Some(calling) = &mut self.calling {
                 calling.rivalled = false;
             }
         }
         self.seen = Some(Seen { number, hash, nonce });
+        registering.as_ref().is_some_and(landed)
     }
 
     /// The next extrinsic to submit, if there is one whose turn it is.

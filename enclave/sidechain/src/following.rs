@@ -112,7 +112,11 @@ impl Engine {
         let account_free = account.as_ref().map_or(0, |account| account.free.saturating_sub(account.frozen));
         let (number, hash) = (asked.at.number(), asked.at.hash());
         self.view = Some(View { number, hash, time, inbox_length, inbox_pruned, account_free });
-        self.extrinsics.observe(asked.at.number(), asked.at.hash(), account.map(|account| account.nonce));
+        if self.extrinsics.observe(number, hash, account.map(|account| account.nonce)) && !self.registration.is_proven()
+        {
+            // What an earlier start sent last took the nonce.
+            self.registration.attest_again();
+        }
         if self.registration.is_proven() && !born {
             self.bear(asked.at.number());
         }

@@ -102,6 +102,11 @@ impl OwnRegistration {
         Some(report_data(genesis, account, incarnation_key, tls_key_hash, &head.hash))
     }
 
+    /// The registration in flight cannot land any more: evidence is due at the next block, not some blocks later.
+    pub fn attest_again(&mut self) {
+        self.attested = None;
+    }
+
     /// Whether it is time to tell the host that a registration waits because layer one's time, `now` as last proven, is
     /// too far behind its clock `hint`: one of them is wrong, or finality or proofs stall.
     pub fn must_tell_behind(&mut self, now: Moment, hint: Moment) -> bool {

@@ -100,6 +100,24 @@ fn an_old_view_of_the_chain_serves_nothing() {
     assert_eq!(restarted.registrations.len(), 1, "there is no newer block to name");
 }
 
+/// The start before sent an anchor, which lands after this one has signed its registration.
+#[test]
+fn a_registration_whose_nonce_is_taken_is_signed_anew_at_once() {
+    let mut world = World::new();
+    world.finalize();
+    assert_eq!(world.registrations.len(), 1);
+    world.finalize();
+    assert_eq!(world.registrations.len(), 1, "it may still land");
+    world.land();
+    world.finalize();
+    let [first, second] = &world.registrations[..] else { panic!("{}", world.registrations.len()) };
+    assert_eq!((first.block_number, second.block_number), (1, 3));
+    world.register();
+    world.finalize();
+    assert!(world.registered.is_some());
+    assert_eq!(world.registrations.len(), 2);
+}
+
 #[test]
 fn evidence_is_not_made_while_the_light_client_catches_up() {
     let mut world = World::new();
