@@ -66,22 +66,12 @@ enum Task {
         filter: Vec<String>,
     },
     /// Builds and runs simulated lives of shards, with crashes at every boundary; the last line says how many passed.
+    /// `--seeds N [--from S]`; `--help` lists what else there is.
+    #[command(disable_help_flag = true)]
     Sim {
-        /// How many lives, one for each seed.
-        #[arg(long)]
-        seeds: u64,
-        /// The first seed.
-        #[arg(long, default_value_t = 0)]
-        from: u64,
-        /// Threads; one for each core if absent.
-        #[arg(long)]
-        threads: Option<usize>,
-        /// Print how often what happened.
-        #[arg(long)]
-        coverage: bool,
-        /// Print all that happens, in a single thread.
-        #[arg(long)]
-        trace: bool,
+        /// Passed on to the simulation.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
     },
     /// Checks format and lints; warnings are errors.
     Lint,
@@ -121,13 +111,11 @@ fn dispatch(cli: Cli) -> Result<()> {
             }
             Ok(())
         }
-        Task::Sim { seeds, from, threads, coverage, trace } => {
+        Task::Sim { arguments } => {
             setup::setup(Consent::Ask)?;
             build(&workspace)?;
             let mut sim = workspace.binary("cloister-sim");
-            sim.args(["--seeds", &seeds.to_string(), "--from", &from.to_string()]);
-            sim.args(threads.map(|threads| format!("--threads={threads}")));
-            sim.args([("--coverage", coverage), ("--trace", trace)].iter().filter(|(_, on)| *on).map(|(flag, _)| flag));
+            sim.args(arguments);
             exec(&mut sim)
         }
         Task::Lint => lint(&workspace),
