@@ -192,12 +192,6 @@ impl<'a> BlockExecution<'a> {
         self.admit_and(call, || program.execute(call.call()))
     }
 
-    /// Includes a call as failed for this reason without trying it. It uses its nonce, so that the sender's later calls
-    /// can go on.
-    pub fn set_aside(&mut self, call: &VerifiedCall, reason: &str) -> Result<CallOutcome, Refused> {
-        self.admit_and(call, || Err(reason.into()))
-    }
-
     /// Bytes of keys and values that its calls wrote so far: no less than those in the diff.
     pub fn written(&self) -> usize {
         self.written

@@ -144,17 +144,7 @@ fn old_calls_of_an_emptied_account_stay_used() {
 fn a_call_that_is_set_aside_only_uses_its_nonce() {
     const REASON: &str = "killed the enclave";
     let mut shard = Shard::with_alice();
-    let (first, second) = (payment(Alice, 0, UNIT), payment(Alice, 1, UNIT));
-    let poison = direct_of(first.clone());
-    let next = direct_of(second.clone());
-    let outcomes = shard.block(|block| [block.set_aside(&poison, REASON), block.set_aside(&poison, REASON)]).0;
-    let expected = [Ok(CallOutcome::Failed(REASON.into())), Err(Refused::Nonce { expected: 1, got: 0 })];
-    assert_eq!(outcomes, expected);
-    assert_eq!(free_balance(&shard.state, &account(Bob)), 0);
-    assert_eq!(shard.block(|block| block.call(&next)).0, Ok(CallOutcome::Done));
-
-    let mut shard = Shard::with_alice();
-    let (poison, next) = (invoke_of(first), invoke_of(second));
+    let (poison, next) = (invoke_of(payment(Alice, 0, UNIT)), invoke_of(payment(Alice, 1, UNIT)));
     let outcomes = shard.block(|block| {
         [block.fail_invoke(1, &poison, REASON), block.fail_invoke(2, &poison, REASON), block.invoke(3, Some(&next))]
     });

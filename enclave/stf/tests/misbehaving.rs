@@ -52,7 +52,7 @@ fn failed(reason: &str) -> CallOutcome {
 }
 
 /// What becomes of the deed as a direct and as an indirect call, each between two payments in one block: both outcomes
-/// are the same. If it fails, the block is the same as with a call that was never tried.
+/// are the same. If it fails, the block is the same as with one that fails for want of money, or was never tried.
 fn outcome_in(new: fn() -> Shard, deed: Deed) -> CallOutcome {
     let mut shard = new();
     shard.program = Box::leak(Box::new(Does(deed)));
@@ -75,9 +75,10 @@ fn outcome_in(new: fn() -> Shard, deed: Deed) -> CallOutcome {
     assert_eq!(free_balance(&shard.state, &bob), 2 * UNIT);
     if let CallOutcome::Failed(reason) = &outcome {
         let calm = new();
+        let overdraft = transfer(Alice, 1, &bob, 1 << 100);
         let expected = calm.try_block(|block| {
             block.call(&before).unwrap();
-            block.set_aside(&direct, reason).unwrap();
+            assert!(matches!(block.call(&overdraft), Ok(CallOutcome::Failed(_))));
             block.call(&after).unwrap();
         });
         assert_eq!(diff, expected.1);
