@@ -1,7 +1,7 @@
 //! Queries of a shard's state.
 #![allow(clippy::cast_possible_truncation, reason = "derived encoders cast the literal index of a variant")]
 
-use cloister_chain_primitives::{AccountId, BlockNumber, H256, Moment, ShardId, domain};
+use cloister_chain_primitives::{AccountId, BlockNumber, H256, Moment, OutboxEntry, OutboxPath, ShardId, domain};
 use codec::{Decode, Encode};
 use sp_crypto_hashing::blake2_256;
 use sp_runtime::MultiSignature;
@@ -28,6 +28,19 @@ pub enum PublicGetter {
     /// [`InboxStatus`]: how far the shard has come in layer one's inbox.
     #[codec(index = 64)]
     Inbox,
+    /// Up to 256 [`OutboxProof`]s by ascending number, from this number on: entries of the outbox that layer one has not
+    /// settled yet, with paths into the root that is anchored. What layer one has not finally anchored is not told.
+    #[codec(index = 65)]
+    Outbox(u64),
+}
+
+/// With this anybody can have an entry of the outbox paid.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct OutboxProof {
+    /// The entry.
+    pub entry: OutboxEntry,
+    /// Its path into the `outbox_root` that was anchored last.
+    pub path: OutboxPath,
 }
 
 /// What a shard has consumed of its inbox.
@@ -39,8 +52,8 @@ pub struct InboxStatus {
     pub invokes: u64,
     /// Of those, shieldings that were credited.
     pub shields_credited: u64,
-    /// Of those, shieldings that could not be credited and wait to be returned to their senders.
-    pub shields_set_aside: u64,
+    /// Of those, shieldings that could not be credited and are returned to their senders through the outbox.
+    pub shields_returned: u64,
 }
 
 /// Queries about an account, for that account only.
@@ -58,6 +71,9 @@ pub enum TrustedGetter {
     /// What became of the operation with this hash, an [`Outcome`](crate::Outcome). Kept for 1 000 blocks.
     #[codec(index = 64)]
     CallOutcome(AccountId, H256),
+    /// The account's unshielding with this number in the outbox, as (public account, planck), while it is open.
+    #[codec(index = 65)]
+    Unshielding(AccountId, u64),
 }
 
 impl TrustedGetter {
@@ -67,7 +83,8 @@ impl TrustedGetter {
             Self::FreeBalance(owner)
             | Self::ReservedBalance(owner)
             | Self::Nonce(owner)
-            | Self::CallOutcome(owner, _) => owner,
+            | Self::CallOutcome(owner, _)
+            | Self::Unshielding(owner, _) => owner,
         }
     }
 }

@@ -26,7 +26,8 @@ pub mod worker_status;
 pub use answer::{DirectRequestStatus, RpcReturnValue, TrustedOperationStatus};
 pub use cloister_chain_primitives::{AccountId, Balance, H256, Moment, Nonce, Request, ShardId};
 pub use getter::{
-    BoundGetter, BoundGetterSigned, Getter, InboxStatus, PublicGetter, SignedAnswer, TrustedGetter, TrustedGetterSigned,
+    BoundGetter, BoundGetterSigned, Getter, InboxStatus, OutboxProof, PublicGetter, SignedAnswer, TrustedGetter,
+    TrustedGetterSigned,
 };
 pub use operation::{Outcome, ParentchainId, SignatureScope, TrustedCall, TrustedCallSigned, TrustedOperation};
 

@@ -122,4 +122,6 @@ pub struct Outcome {
     pub block_number: u64,
     /// Why it failed, if it did.
     pub result: Result<(), String>,
+    /// What it opened in the shard's outbox: number and id, by which layer one names it.
+    pub outbox: Option<(u64, H256)>,
 }

@@ -1,6 +1,6 @@
 //! Blocks of a shard.
 
-use cloister_chain_primitives::{Acknowledgement, BlockNumber, H256, Moment, ShardId, domain};
+use cloister_chain_primitives::{Acknowledgement, Anchor, Balance, BlockNumber, H256, Moment, ShardId, domain};
 use codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use sp_crypto_hashing::blake2_256;
@@ -27,6 +27,44 @@ impl SidechainHeader {
     }
 }
 
+/// A shard's books: what moved since its birth, in planck. Every block states those after it, so that anybody can check
+/// them against layer one. They show consistency; that the enclave counted right is its code's word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct Books {
+    /// Shieldings consumed, those that were returned included.
+    pub shielded: Balance,
+    /// Entries of the outbox opened.
+    pub opened: Balance,
+    /// Of those, closed as paid.
+    pub paid: Balance,
+    /// Of those, closed as refused and credited again.
+    pub refunded: Balance,
+    /// Fees and dust that left the issuance. They lie in the escrow and repay layer one's fees.
+    pub fees: Balance,
+    /// Set out of nothing, where simulation is allowed.
+    pub minted: Balance,
+    /// Set to nothing, where simulation is allowed.
+    pub burnt: Balance,
+    /// Entries of the outbox ever opened; the next one has this number.
+    pub outbox_next: u64,
+    /// Entries of the outbox below this number are closed.
+    pub outbox_closed: u64,
+}
+
+impl Books {
+    /// The sum of all balances on the shard, by the books: shielded − opened + refunded − fees, and what simulation set.
+    /// `None` if that is less than nothing or overflows.
+    pub fn issuance(&self) -> Option<Balance> {
+        let credit = self.shielded.checked_add(self.refunded)?.checked_add(self.minted)?;
+        credit.checked_sub(self.opened)?.checked_sub(self.fees)?.checked_sub(self.burnt)
+    }
+
+    /// What layer one owes for open entries of the outbox. `None` if that is less than nothing.
+    pub fn open(&self) -> Option<Balance> {
+        self.opened.checked_sub(self.paid)?.checked_sub(self.refunded)
+    }
+}
+
 /// What a block did.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct BlockData {
@@ -47,6 +85,10 @@ pub struct BlockData {
     /// Certificate of the block before: acknowledgements of its anchor by a majority of the shard's members, each of which
     /// has it stored durably. Empty in the first block.
     pub parent_acknowledgements: Vec<Acknowledgement>,
+    /// The shard's books after this block.
+    pub books: Books,
+    /// Merkle root over the entries of the outbox that are open after this block.
+    pub outbox_root: H256,
     /// Commitment to the state before.
     pub commitment_before: H256,
     /// Commitment to the state after.
@@ -71,6 +113,21 @@ pub struct SignedBlock {
     pub block_data: BlockData,
     /// The author's (ed25519), over [`SidechainHeader::signed_bytes`].
     pub signature: [u8; 64],
+}
+
+impl SignedBlock {
+    /// What layer one is to know of the block.
+    pub fn anchor(&self) -> Anchor {
+        let Self { header, block_data: data, .. } = self;
+        Anchor {
+            number: header.block_number,
+            header_hash: header.hash(),
+            inbox_consumed: data.inbox_to,
+            outbox_root: data.outbox_root,
+            outbox_closed: data.books.outbox_closed,
+            fees: data.books.fees,
+        }
+    }
 }
 
 impl SidechainHeader {

@@ -41,6 +41,12 @@ pub struct WorkerStatus {
     pub store_bytes: u64,
     /// Entries of layer one's inbox that are consumed.
     pub inbox_consumed: u64,
+    /// Entries of the shard's outbox that were ever opened.
+    pub outbox_opened: u64,
+    /// Those that are not closed.
+    pub outbox_open: u64,
+    /// What the shard does: `open`, `maintenance` or `retired`; empty before the enclave has said so.
+    pub mode: String,
     /// Height of layer one's newest finalized block that the enclave knows.
     pub layer_one: u64,
     /// Height of the newest one whose state was proven to it.

@@ -1,12 +1,12 @@
 //! The encodings of the published interface, bit for bit, and of what stands beside it.
 
-use cloister_chain_primitives::Acknowledgement;
+use cloister_chain_primitives::{Acknowledgement, Anchor};
 use cloister_wire::{
     AccountId, BoundGetter, BoundGetterSigned, DirectRequestStatus, Getter, H256, InboxStatus, Outcome, ParentchainId,
     PublicGetter, Request, RpcReturnValue, ShardId, SignatureScope, SignedAnswer, TrustedCall, TrustedCallSigned,
     TrustedGetter, TrustedGetterSigned, TrustedOperation, TrustedOperationStatus,
     shielding_key::PublishedShieldingKey,
-    sidechain::{BlockData, SidechainHeader, SignedBlock},
+    sidechain::{BlockData, Books, SidechainHeader, SignedBlock},
 };
 use codec::{Decode, DecodeAll, Encode};
 use sp_core::{ecdsa, ed25519, sr25519};
@@ -139,7 +139,9 @@ fn getters() {
     assert_frozen(TrustedGetter::ReservedBalance(account(1)), &format!("01{}", word(1)));
     assert_frozen(TrustedGetter::Nonce(account(1)), &format!("02{}", word(1)));
     assert_frozen(TrustedGetter::CallOutcome(account(1), H256::repeat_byte(8)), &format!("40{}{}", word(1), word(8)));
+    assert_frozen(TrustedGetter::Unshielding(account(1), 2), &format!("41{}0200000000000000", word(1)));
     assert_frozen(Getter::Public(PublicGetter::Inbox), "0040");
+    assert_frozen(Getter::Public(PublicGetter::Outbox(2)), "00410200000000000000");
 
     let getter = TrustedGetter::FreeBalance(account(1));
     let signed = TrustedGetterSigned { getter: getter.clone(), signature: ed25519_signature() };
@@ -157,11 +159,15 @@ fn getters() {
 #[test]
 fn answers_of_getters() {
     assert_frozen(
-        InboxStatus { consumed: 4, invokes: 1, shields_credited: 2, shields_set_aside: 1 },
+        InboxStatus { consumed: 4, invokes: 1, shields_credited: 2, shields_returned: 1 },
         "0400000000000000010000000000000002000000000000000100000000000000",
     );
-    assert_frozen(Outcome { block_number: 9, result: Ok(()) }, "090000000000000000");
-    assert_frozen(Outcome { block_number: 9, result: Err("no".into()) }, "090000000000000001086e6f");
+    assert_frozen(Outcome { block_number: 9, result: Ok(()), outbox: None }, "09000000000000000000");
+    assert_frozen(
+        Outcome { block_number: 9, result: Ok(()), outbox: Some((1, H256::repeat_byte(2))) },
+        &format!("090000000000000000010100000000000000{}", "02".repeat(32)),
+    );
+    assert_frozen(Outcome { block_number: 9, result: Err("no".into()), outbox: None }, "090000000000000001086e6f00");
     assert_frozen(
         SignedAnswer {
             value: Some(vec![1, 2]),
@@ -241,25 +247,64 @@ fn blocks() {
         inbox_to: 6,
         signed_top_hashes: vec![H256::repeat_byte(7)],
         parent_acknowledgements: vec![Acknowledgement { account: account(11), signature: [12; 64] }],
+        books: BOOKS,
+        outbox_root: H256::repeat_byte(13),
         commitment_before: H256::repeat_byte(8),
         commitment_after: H256::repeat_byte(9),
         encrypted_state_diff: vec![10],
     };
     let data_hex = format!(
-        "0100000000000000{}03000000{}0500000000000000060000000000000004{}04{}{}{}{}040a",
+        "0100000000000000{}03000000{}0500000000000000060000000000000004{}04{}{}{}{}{}{}040a",
         word(2),
         word(4),
         word(7),
         word(11),
         "0c".repeat(64),
+        books_hex(),
+        word(13),
         word(8),
         word(9)
     );
     assert_frozen(block_data.clone(), &data_hex);
-    assert_frozen(
-        SignedBlock { header, block_data, signature: [0x99; 64] },
-        &format!("{header_hex}{data_hex}{}", "99".repeat(64)),
-    );
+    let block = SignedBlock { header, block_data, signature: [0x99; 64] };
+    let anchor = Anchor {
+        number: 2,
+        header_hash: block.header.hash(),
+        inbox_consumed: 6,
+        outbox_root: H256::repeat_byte(13),
+        outbox_closed: 9,
+        fees: 5,
+    };
+    assert_eq!(block.anchor(), anchor);
+    assert_frozen(block, &format!("{header_hex}{data_hex}{}", "99".repeat(64)));
+}
+
+const BOOKS: Books = Books {
+    shielded: 100,
+    opened: 20,
+    paid: 3,
+    refunded: 4,
+    fees: 5,
+    minted: 6,
+    burnt: 7,
+    outbox_next: 8,
+    outbox_closed: 9,
+};
+
+fn books_hex() -> String {
+    let amounts = [100u128, 20, 3, 4, 5, 6, 7].map(|planck| hex::encode(planck.to_le_bytes()));
+    format!("{}{}", amounts.concat(), [8u64, 9].map(|number| hex::encode(number.to_le_bytes())).concat())
+}
+
+#[test]
+fn books_are_frozen_and_add_up() {
+    assert_frozen(BOOKS, &books_hex());
+    assert_eq!(BOOKS.issuance(), Some(100 - 20 + 4 - 5 + 6 - 7));
+    assert_eq!(BOOKS.open(), Some(20 - 3 - 4));
+    // Books that do not add up say nothing rather than something wrong.
+    assert_eq!(Books { shielded: 21, ..BOOKS }.issuance(), None);
+    assert_eq!(Books { minted: u128::MAX, ..BOOKS }.issuance(), None);
+    assert_eq!(Books { paid: 17, ..BOOKS }.open(), None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 
-use crate::{AccountId, BlockNumber, H256, ShardId, domain};
+use crate::{AccountId, Balance, BlockNumber, H256, ShardId, domain};
 
 /// Most members of a shard, and so most acknowledgements of an anchor.
 pub const MAX_MEMBERS: u32 = 32;
@@ -19,8 +19,13 @@ pub struct Anchor {
     pub header_hash: H256,
     /// Entries of the shard's inbox that are consumed after it.
     pub inbox_consumed: u64,
-    /// Merkle root over the effects on layer one that the shard owes after it.
+    /// Merkle root over the entries of the shard's outbox that are open after it, see
+    /// [`OutboxTree`](crate::outbox::OutboxTree).
     pub outbox_root: H256,
+    /// Entries of the outbox below this number are closed after it, so that what layer one says of them can go.
+    pub outbox_closed: u64,
+    /// Planck of fees that left the shard's issuance up to it. They lie in the escrow and repay layer one's fees.
+    pub fees: Balance,
 }
 
 impl Anchor {
@@ -89,12 +94,15 @@ mod tests {
         header_hash: H256::repeat_byte(3),
         inbox_consumed: 0x0405,
         outbox_root: H256::repeat_byte(6),
+        outbox_closed: 0x0708,
+        fees: 0x090a,
     };
 
     #[test]
     fn encodings_are_frozen() {
         let (three, six) = ("03".repeat(32), "06".repeat(32));
-        let anchor = format!("0201000000000000{three}0504000000000000{six}");
+        let anchor =
+            format!("0201000000000000{three}0504000000000000{six}08070000000000000a090000000000000000000000000000");
         assert_eq!(hex::encode(ANCHOR.encode()), anchor);
         assert_eq!(hex::encode(ANCHOR.confirmation().encode()), format!("0201000000000000{three}"));
         assert_eq!(hex::encode(Anchored { anchor: ANCHOR, at: 7 }.encode()), format!("{anchor}07000000"));
@@ -102,7 +110,7 @@ mod tests {
         assert_eq!(hex::encode(acknowledgement.encode()), "08".repeat(32) + &"09".repeat(64));
         assert_eq!(
             (Anchor::max_encoded_len(), Anchored::max_encoded_len(), Acknowledgement::max_encoded_len()),
-            (80, 84, 96)
+            (104, 108, 96)
         );
     }
 
@@ -112,7 +120,7 @@ mod tests {
         assert_eq!(
             hex::encode(signed),
             format!(
-                "0a000000{}20000000{}06000000{}20000000{}50000000{}",
+                "0a000000{}20000000{}06000000{}20000000{}68000000{}",
                 hex::encode("cloister/1"),
                 "01".repeat(32),
                 hex::encode("anchor"),
@@ -135,6 +143,8 @@ mod tests {
             Anchor { header_hash: zero, ..ANCHOR },
             Anchor { inbox_consumed: 0, ..ANCHOR },
             Anchor { outbox_root: zero, ..ANCHOR },
+            Anchor { outbox_closed: 0, ..ANCHOR },
+            Anchor { fees: 0, ..ANCHOR },
         ];
         for other in others {
             assert_ne!(right, other.signed_bytes(&genesis, &shard));

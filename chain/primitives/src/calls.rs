@@ -7,8 +7,9 @@ use cloister_claims::Signed;
 use codec::{Compact, Encode};
 
 use crate::{
-    AccountId, Acknowledgement, Anchor, Balance, BlockNumber, EncryptedBeneficiary, H256, Registration,
-    RegistrationPolicy, Request, ShardBirth, ShardId, SidechainBlockConfirmation,
+    AccountId, Acknowledgement, Anchor, Balance, BlockNumber, EncryptedBeneficiary, H256, OutboxEntry, OutboxPath,
+    OutflowLimit, Registration, RegistrationPolicy, Request, ShardBirth, ShardConfig, ShardId,
+    SidechainBlockConfirmation,
 };
 
 /// An encoded call.
@@ -117,6 +118,31 @@ impl Call {
     /// Moves money into a shard.
     pub fn shield_funds(shard: &ShardId, beneficiary: &EncryptedBeneficiary, amount: Balance) -> Self {
         Self::new(54, 2, (shard, beneficiary, amount))
+    }
+
+    /// Has an entry of a shard's outbox paid; anybody may, once an anchor's root contains it.
+    pub fn unshield_funds(shard: &ShardId, entry: &OutboxEntry, path: &OutboxPath) -> Self {
+        Self::new(54, 3, (shard, &entry.beneficiary, entry.amount, entry.id, path))
+    }
+
+    /// Changes a shard's configuration after `upgrade_delay` blocks (root).
+    pub fn update_shard_config(shard: &ShardId, config: &ShardConfig, upgrade_delay: BlockNumber) -> Self {
+        Self::new(54, 5, (shard, config, upgrade_delay))
+    }
+
+    /// Announces the end of a shard (root).
+    pub fn retire_shard(shard: &ShardId) -> Self {
+        Self::new(54, 11, shard)
+    }
+
+    /// Changes how fast money may leave a shard; `None` for the default (root).
+    pub fn set_outflow_limit(shard: &ShardId, limit: Option<&OutflowLimit>) -> Self {
+        Self::new(54, 12, (shard, limit))
+    }
+
+    /// Pays what is owed to an account that could not be paid; anybody may call it.
+    pub fn claim(shard: &ShardId, account: &AccountId) -> Self {
+        Self::new(54, 13, (shard, account))
     }
 
     /// Bears a shard; only its registered founder may.

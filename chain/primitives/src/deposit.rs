@@ -12,15 +12,15 @@ pub const fn deposit(items: u32, bytes: u32) -> Balance {
 /// taken back or evicted. The same for all: record, evidence and mark at their largest.
 pub const REGISTRATION_DEPOSIT: Balance = deposit(3, EVIDENCE_BYTES + RECORD_BYTES);
 
-/// Held of a founder's account for each shard that it bears. A shard has no end, so this is never given back.
-pub const SHARD_DEPOSIT: Balance = deposit(6, SHARD_BYTES);
+/// Held of a founder's account for each shard that it bears. A shard is recorded for ever, so this is never given back.
+pub const SHARD_DEPOSIT: Balance = deposit(11, SHARD_BYTES);
 
 /// `Evidence::MAX_BYTES`.
 const EVIDENCE_BYTES: u32 = 16 * 1024;
 /// More than the record of an enclave, its mark and the keys of all three take, with a kilobyte of advisories.
 const RECORD_BYTES: u32 = 2 * 1024;
-/// More than the entry of a shard, its counters, its anchor and the keys of all six take.
-const SHARD_BYTES: u32 = 3 * 1024 + 256;
+/// More than the entry of a shard, its counters and flows, its limit, its anchor and the keys of all eleven take.
+const SHARD_BYTES: u32 = 8 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -28,13 +28,15 @@ mod tests {
     use codec::{Encode, MaxEncodedLen};
 
     use super::*;
-    use crate::{Anchored, BuildMode, EnclaveRecord, ShardEntry, Standing, registry::IncarnationMark};
+    use crate::{
+        Anchored, BuildMode, EnclaveRecord, Flows, OutflowLimit, ShardEntry, Standing, registry::IncarnationMark,
+    };
 
     #[test]
     fn deposits_are_frozen() {
         assert_eq!(deposit(2, 3), UNIT / 5 + 3 * UNIT / 10_000);
         assert_eq!(REGISTRATION_DEPOSIT, 2_143_200_000_000);
-        assert_eq!(SHARD_DEPOSIT, 932_800_000_000);
+        assert_eq!(SHARD_DEPOSIT, 1_919_200_000_000);
     }
 
     #[test]
@@ -69,9 +71,11 @@ mod tests {
     fn the_largest_shard_is_paid_for() {
         // Prefix of the map and shard.
         let key = 32 + 32;
-        let (inbox_length, inbox_pruned, escrow, inbox_use) = (8, 8, 16, 12);
-        let counters = inbox_length + inbox_pruned + escrow + inbox_use;
-        let stored = ShardEntry::max_encoded_len() + counters + Anchored::max_encoded_len() + 6 * key;
+        let (inbox_length, inbox_pruned, settled_pruned, escrow) = (8, 8, 8, 16);
+        let (inbox_use, outflow_use, exit_use) = (12, 36, 8);
+        let counters = inbox_length + inbox_pruned + settled_pruned + escrow + inbox_use + outflow_use + exit_use;
+        let moved = Flows::max_encoded_len() + OutflowLimit::max_encoded_len();
+        let stored = ShardEntry::max_encoded_len() + counters + moved + Anchored::max_encoded_len() + 11 * key;
         assert!(stored <= SHARD_BYTES as usize, "{stored}");
     }
 }

@@ -25,16 +25,22 @@ pub mod config;
 pub mod deposit;
 pub mod domain;
 pub mod extrinsic;
+pub mod fees;
 pub mod inbox;
+pub mod outbox;
 pub mod registry;
 pub mod shard;
 pub mod storage;
 
 pub use anchor::{Acknowledgement, Anchor, Anchored, SidechainBlockConfirmation};
 pub use deposit::{REGISTRATION_DEPOSIT, SHARD_DEPOSIT};
+pub use fees::{DIRECT_CALL_FEE, MIN_SHIELD, UNSHIELD_FEE};
 pub use inbox::{EncryptedBeneficiary, InboxEntry, Request};
+pub use outbox::{Flows, OutboxEntry, OutboxKind, OutboxPath, OutflowLimit, OutflowUse, Verdict};
 pub use registry::{BuildMode, EnclaveRecord, Registration, RegistrationPolicy, RegistrationRefused, Standing};
-pub use shard::{ShardBirth, ShardConfig, ShardEntry, ShardId, ShieldingKeys};
+pub use shard::{
+    Retirement, ShardBirth, ShardConfig, ShardEntry, ShardId, ShardMode, ShieldingKeys, UpgradableShardConfig,
+};
 
 /// An account of layer one and of a shard.
 pub type AccountId = sp_runtime::AccountId32;

@@ -91,6 +91,13 @@ impl ShardBirth {
     }
 }
 
+impl ShardId {
+    /// The account that holds the shard's money on the chain with `genesis`. Nobody has its key.
+    pub fn escrow_account(&self, genesis: &H256) -> AccountId {
+        AccountId::new(domain::hash("escrow", genesis, &[self.as_ref()]).0)
+    }
+}
+
 /// A shard as layer one stores it.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct ShardEntry {
@@ -98,4 +105,81 @@ pub struct ShardEntry {
     pub birth: ShardBirth,
     /// Height of the block that bore it.
     pub born_at: BlockNumber,
+    /// Its configuration since.
+    pub config: UpgradableShardConfig,
+    /// Whether and when it ends.
+    pub retirement: Option<Retirement>,
+}
+
+impl ShardEntry {
+    /// A shard as it is born at this height.
+    pub fn born(birth: ShardBirth, born_at: BlockNumber) -> Self {
+        let config =
+            UpgradableShardConfig { active_config: birth.config.clone(), pending_upgrade: None, upgrade_at: None };
+        Self { birth, born_at, config, retirement: None }
+    }
+
+    /// What the shard does in the block of this height.
+    pub fn mode_at(&self, height: BlockNumber) -> ShardMode {
+        if self.retirement.is_some_and(|retirement| retirement.opens_at <= height) {
+            ShardMode::Retired
+        } else if self.config.at(height).maintenance_mode {
+            ShardMode::Maintenance
+        } else {
+            ShardMode::Open
+        }
+    }
+}
+
+/// A configuration and the one that will replace it.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct UpgradableShardConfig {
+    /// Holds until the other does.
+    pub active_config: ShardConfig,
+    /// Holds from `upgrade_at` on.
+    pub pending_upgrade: Option<ShardConfig>,
+    /// Height of the first block in which it does.
+    pub upgrade_at: Option<BlockNumber>,
+}
+
+impl UpgradableShardConfig {
+    /// The configuration that holds in the block of this height.
+    pub fn at(&self, height: BlockNumber) -> &ShardConfig {
+        match (&self.pending_upgrade, self.upgrade_at) {
+            (Some(pending), Some(at)) if at <= height => pending,
+            _ => &self.active_config,
+        }
+    }
+}
+
+/// The announced end of a shard. Nothing takes it back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Retirement {
+    /// Height of the block that announced it. From then on the shard takes no money.
+    pub announced_at: BlockNumber,
+    /// Height from which on the shard takes no calls, and all its accounts are paid on layer one.
+    pub opens_at: BlockNumber,
+}
+
+/// What a shard does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, DecodeWithMemTracking)]
+pub enum ShardMode {
+    /// Everything.
+    #[default]
+    Open,
+    /// It takes no money and no calls, except those by which money leaves it.
+    Maintenance,
+    /// Money leaves it, and nothing else happens.
+    Retired,
+}
+
+impl ShardMode {
+    /// For people and programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Maintenance => "maintenance",
+            Self::Retired => "retired",
+        }
+    }
 }

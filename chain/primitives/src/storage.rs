@@ -9,13 +9,13 @@ use crate::{AccountId, Balance, Nonce, ShardId};
 
 /// The layout of `EnclaveBridge` that this crate knows. Another value at [`enclave_bridge_version`] means that an
 /// enclave must not interpret what it reads.
-pub const ENCLAVE_BRIDGE_VERSION: u16 = 1;
+pub const ENCLAVE_BRIDGE_VERSION: u16 = 2;
 
 /// The same for `Teerex` and [`teerex_version`].
 pub const TEEREX_VERSION: u16 = 1;
 
 /// The same for `Sidechain` and [`sidechain_version`].
-pub const SIDECHAIN_VERSION: u16 = 1;
+pub const SIDECHAIN_VERSION: u16 = 2;
 
 /// `EnclaveBridge`'s storage version; a SCALE u16.
 pub fn enclave_bridge_version() -> Vec<u8> {
@@ -85,10 +85,46 @@ pub fn inbox_pruned(shard: &ShardId) -> Vec<u8> {
 
 /// Entry `number` (from 0) of a shard's inbox; a SCALE [`InboxEntry`](crate::InboxEntry), absent once it is pruned.
 pub fn inbox_entry(shard: &ShardId, number: u64) -> Vec<u8> {
-    let mut key = identity_map("EnclaveBridge", "Inbox", shard);
-    let number = number.encode();
-    key.extend_from_slice(&twox_64(&number));
-    key.extend_from_slice(&number);
+    numbered_map("Inbox", shard, number)
+}
+
+/// What became of entry `number` (from 0) of a shard's outbox; a SCALE [`Verdict`](crate::Verdict), absent before that
+/// and once an anchor says that the shard has closed the entry.
+pub fn settled(shard: &ShardId, number: u64) -> Vec<u8> {
+    numbered_map("Settled", shard, number)
+}
+
+/// How many verdicts on entries of a shard's outbox were pruned; a SCALE u64, absent for 0.
+pub fn settled_pruned(shard: &ShardId) -> Vec<u8> {
+    identity_map("EnclaveBridge", "SettledPruned", shard)
+}
+
+/// What layer one moved for a shard; a SCALE [`Flows`](crate::Flows), absent before anything was.
+pub fn flows(shard: &ShardId) -> Vec<u8> {
+    identity_map("EnclaveBridge", "FlowsOf", shard)
+}
+
+/// How fast money may leave a shard, where that is not the default; a SCALE [`OutflowLimit`](crate::OutflowLimit).
+pub fn outflow_limit(shard: &ShardId) -> Vec<u8> {
+    identity_map("EnclaveBridge", "OutflowLimits", shard)
+}
+
+/// What counts against that; a SCALE [`OutflowUse`](crate::OutflowUse), absent before anything does.
+pub fn outflow_use(shard: &ShardId) -> Vec<u8> {
+    identity_map("EnclaveBridge", "OutflowUsage", shard)
+}
+
+/// Everything that is owed of a shard's money to accounts that could not be paid: SCALE u128s; the account is the last 32
+/// bytes of each key.
+pub fn unclaimed_prefix(shard: &ShardId) -> Vec<u8> {
+    identity_map("EnclaveBridge", "Unclaimed", shard)
+}
+
+/// What is owed to an account that could not be paid; a SCALE u128, absent for 0.
+pub fn unclaimed(shard: &ShardId, account: &AccountId) -> Vec<u8> {
+    let mut key = unclaimed_prefix(shard);
+    key.extend_from_slice(&blake2_128(account.as_ref()));
+    key.extend_from_slice(account.as_ref());
     key
 }
 
@@ -148,6 +184,14 @@ fn prefix(pallet: &str, item: &str) -> Vec<u8> {
 fn identity_map(pallet: &str, item: &str, shard: &ShardId) -> Vec<u8> {
     let mut key = prefix(pallet, item);
     key.extend_from_slice(shard.as_ref());
+    key
+}
+
+fn numbered_map(item: &str, shard: &ShardId, number: u64) -> Vec<u8> {
+    let mut key = identity_map("EnclaveBridge", item, shard);
+    let number = number.encode();
+    key.extend_from_slice(&twox_64(&number));
+    key.extend_from_slice(&number);
     key
 }
 
