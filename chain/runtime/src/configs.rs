@@ -1,6 +1,6 @@
 //! Configuration of every pallet.
 
-use cloister_chain_primitives::{deposit::deposit, EnclaveRecord, REGISTRATION_DEPOSIT, SHARD_DEPOSIT};
+use cloister_chain_primitives::{deposit::deposit, EnclaveRecord, OutflowLimit, REGISTRATION_DEPOSIT, SHARD_DEPOSIT};
 use frame_support::{
     derive_impl,
     dispatch::DispatchClass,
@@ -27,7 +27,8 @@ use crate::{
     fees, proxy::ProxyType, AccountId, Aura, Balance, Balances, Block, Hash, Nonce, OriginCaller, PalletInfo, Preimage,
     Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin, RuntimeTask, Session,
     SessionKeys, Sidechain, System, Teerex, Timestamp, ValidatorSet, BLOCK_HASH_COUNT, DAYS, EXISTENTIAL_DEPOSIT,
-    MAX_BLOCK_BYTES, MAX_BLOCK_WEIGHT, MAX_VALIDATORS, SESSION_BLOCKS, SLOT_DURATION, SS58_PREFIX, UNIT, VERSION,
+    HOURS, MAX_BLOCK_BYTES, MAX_BLOCK_WEIGHT, MAX_VALIDATORS, SESSION_BLOCKS, SLOT_DURATION, SS58_PREFIX, UNIT,
+    VERSION,
 };
 
 /// Share of a block that ordinary extrinsics may fill.
@@ -251,18 +252,29 @@ impl pallet_enclave_bridge::RegisteredEnclaves for Registry {
     }
 }
 
+parameter_types! {
+    /// What a shard may lose in an hour before anybody can look, if an enclave is broken or its keys are stolen.
+    pub const DefaultOutflowLimit: Option<OutflowLimit> = Some(OutflowLimit { amount: 100_000 * UNIT, period: HOURS });
+}
+
 /// Most entries that a shard's inbox takes in one block.
 const MAX_INBOX_ENTRIES: u32 = 256;
 
 impl pallet_enclave_bridge::Config for Runtime {
     type Anchors = Sidechain;
     type Currency = Balances;
+    type DefaultOutflowLimit = DefaultOutflowLimit;
+    // As many as a shard opens in one of its blocks.
+    type MaxExitsPerBlock = ConstU32<256>;
     type Registry = Registry;
     type RuntimeHoldReason = RuntimeHoldReason;
     type ShardDeposit = ConstU128<SHARD_DEPOSIT>;
+    type SubmissionFee = fees::Submission;
     // An enclave that has nothing else to do opens so many RSA envelopes in a quarter of a slot.
     type MaxInboxEntriesPerBlock = ConstU32<MAX_INBOX_ENTRIES>;
     type MaxInboxBytesPerBlock = ConstU32<{ 1024 * 1024 }>;
+    // Some rounds of anchoring.
+    type StrangersRepaidAfter = ConstU32<20>;
     // An inbox that is confirmed block by block is pruned as fast as it can fill.
     type MaxPrunedPerCall = ConstU32<MAX_INBOX_ENTRIES>;
 }

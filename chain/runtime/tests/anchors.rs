@@ -2,7 +2,7 @@
 
 mod common;
 
-use cloister_chain_primitives::{Anchor, ShardId, H256};
+use cloister_chain_primitives::{ShardId, H256};
 use cloister_runtime::{Balances, Runtime, RuntimeCall, RuntimeEvent, System};
 use common::*;
 use frame_support::{
@@ -13,22 +13,6 @@ use pallet_enclave_bridge::{Event as BridgeEvent, Inbox, InboxLength, InboxPrune
 use pallet_sidechain::{Anchors, Error, Event};
 use pallet_utility::Event as BatchEvent;
 use sp_keyring::Sr25519Keyring::{Alice, Bob};
-
-/// A block of a shard with this height and so many consumed entries.
-fn block(number: u64, inbox_consumed: u64) -> Anchor {
-    Anchor { number, header_hash: H256::from_low_u64_be(number), inbox_consumed, outbox_root: H256::zero() }
-}
-
-/// The founder's confirmation of the newest finished block.
-fn confirm(chain: &Chain, shard: ShardId) -> RuntimeCall {
-    pallet_enclave_bridge::Call::<Runtime>::confirm_processed_parentchain_block {
-        shard,
-        block_hash: chain.parent(),
-        block_number: chain.number - 1,
-        trusted_calls_merkle_root: H256::repeat_byte(5),
-    }
-    .into()
-}
 
 fn force_batch(calls: Vec<RuntimeCall>) -> pallet_utility::Call<Runtime> {
     pallet_utility::Call::force_batch { calls }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use cloister_chain_primitives::{AccountId, InboxEntry, ShardId, UNIT};
+use cloister_chain_primitives::{AccountId, InboxEntry, ShardId, EXISTENTIAL_DEPOSIT, UNIT};
 use cloister_runtime::{proxy::ProxyType, OriginCaller, Runtime, RuntimeCall, RuntimeEvent, System};
 use codec::Encode;
 use common::*;
@@ -19,7 +19,7 @@ fn assert_both_once(shard: ShardId, sender: AccountId) {
     let shielding = InboxEntry::Shield { encrypted_beneficiary: beneficiary(), amount: SHIELDED, sender };
     assert_eq!(entries, [(0, InboxEntry::Invoke(request(shard))), (1, shielding)]);
     assert_eq!(Escrow::<Runtime>::get(shard), SHIELDED);
-    assert_eq!(cloister_runtime::Balances::balance(&escrow(&shard)), SHIELDED);
+    assert_eq!(cloister_runtime::Balances::balance(&escrow(&shard)), SHIELDED + EXISTENTIAL_DEPOSIT);
 }
 
 fn assert_nothing(shard: ShardId) {
@@ -53,7 +53,7 @@ fn not_in_a_failed_batch() {
         let shard = chain.shard();
         let calls = vec![invoke(shard), shield(shard), shield_amount(shard, 1)];
         let refused = chain.send(Bob, pallet_utility::Call::batch_all { calls }).expect("the extrinsic is valid");
-        assert_eq!(refused, Err(Error::<Runtime>::BelowExistentialDeposit.into()));
+        assert_eq!(refused, Err(Error::<Runtime>::BelowMinimumShield.into()));
         assert_nothing(shard);
         chain.next();
         assert_nothing(shard);

@@ -6,8 +6,9 @@ use cloister_attestation::{Evidence, Signed};
 use cloister_chain_primitives::{
     calls::Call,
     extrinsic::{self, ChainVersion, Mortality},
-    storage, AccountId, Acknowledgement, Anchor, Anchored, EnclaveRecord, InboxEntry, Registration, RegistrationPolicy,
-    ShardEntry, REGISTRATION_DEPOSIT, SHARD_DEPOSIT, UNIT,
+    storage, AccountId, Acknowledgement, Anchor, Anchored, EnclaveRecord, Flows, InboxEntry, OutboxKind, OutflowLimit,
+    OutflowUse, Registration, RegistrationPolicy, Retirement, ShardEntry, Verdict, REGISTRATION_DEPOSIT, SHARD_DEPOSIT,
+    UNIT,
 };
 use cloister_runtime::{
     Aura, Balances, EnclaveBridge, Executive, Grandpa, Multisig, Preimage, Proxy, Runtime, RuntimeCall, Scheduler,
@@ -55,8 +56,8 @@ fn pallet_indices() {
 
 #[test]
 fn version_and_constants() {
-    assert_eq!((VERSION.spec_name.as_ref(), VERSION.spec_version), ("cloister", 3));
-    assert_eq!((VERSION.transaction_version, VERSION.system_version), (3, 1));
+    assert_eq!((VERSION.spec_name.as_ref(), VERSION.spec_version), ("cloister", 4));
+    assert_eq!((VERSION.transaction_version, VERSION.system_version), (4, 1));
     assert_eq!(SLOT_DURATION, 1_000);
     assert_eq!(<Runtime as frame_system::Config>::SS58Prefix::get(), SS58_PREFIX);
     let deposits: [u128; 2] = [
@@ -64,6 +65,10 @@ fn version_and_constants() {
         <Runtime as pallet_enclave_bridge::Config>::ShardDeposit::get(),
     ];
     assert_eq!(deposits, [REGISTRATION_DEPOSIT, SHARD_DEPOSIT]);
+    let limit: Option<OutflowLimit> = <Runtime as pallet_enclave_bridge::Config>::DefaultOutflowLimit::get();
+    assert_eq!(limit, Some(OutflowLimit { amount: 100_000 * UNIT, period: 3_600 }));
+    let exits: u32 = <Runtime as pallet_enclave_bridge::Config>::MaxExitsPerBlock::get();
+    assert_eq!(exits, 256);
 }
 
 #[test]
@@ -75,9 +80,13 @@ fn calls() {
     let signed = Signed { body: vec![3; 70], signature: [4; 64], issuer_chain: vec![5; 80] };
     let transfer: RuntimeCall =
         pallet_balances::Call::transfer_allow_death { dest: Bob.to_account_id().into(), value: 3 }.into();
-    let anchor = Anchor { number: 3, header_hash: hash, inbox_consumed: 4, outbox_root: root };
+    let anchor =
+        Anchor { number: 3, header_hash: hash, inbox_consumed: 4, outbox_root: root, outbox_closed: 5, fees: 6 };
+    let owed = outbox(shard, (0..3).map(|number| entry(shard, number, OutboxKind::Exit, bob(), UNIT)).collect());
+    let (owed_entry, path) = owed.prove(1).expect("it is open");
+    let limit = OutflowLimit { amount: 7, period: 8 };
     let acknowledgements = vec![Acknowledgement { account: FOUNDER.to_account_id(), signature: [5; 64] }];
-    let pairs: [(Call, RuntimeCall); 16] = [
+    let pairs: [(Call, RuntimeCall); 22] = [
         (Call::transfer_allow_death(&Bob.to_account_id(), 3), transfer.clone()),
         (Call::sudo(&Call::create_shard(&birth())), pallet_sudo::Call::sudo { call: Box::new(create()) }.into()),
         (
@@ -96,6 +105,8 @@ fn calls() {
                 finalization_candidate: anchor.confirmation(),
                 inbox_consumed: 4,
                 outbox_root: root,
+                outbox_closed: 5,
+                fees: 6,
                 acknowledgements: acknowledgements.clone().try_into().expect("it fits"),
             }
             .into(),
@@ -113,6 +124,21 @@ fn calls() {
         ),
         (Call::shield_funds(&shard, &beneficiary(), SHIELDED), shield(shard)),
         (Call::create_shard(&birth()), create()),
+        (Call::unshield_funds(&shard, owed_entry, &path), unshield(shard, &owed, 1)),
+        (
+            Call::update_shard_config(&shard, &birth().config, 9),
+            pallet_enclave_bridge::Call::update_shard_config { shard, config: birth().config, upgrade_delay: 9 }.into(),
+        ),
+        (Call::retire_shard(&shard), pallet_enclave_bridge::Call::retire_shard { shard }.into()),
+        (
+            Call::set_outflow_limit(&shard, Some(&limit)),
+            pallet_enclave_bridge::Call::set_outflow_limit { shard, limit: Some(limit) }.into(),
+        ),
+        (
+            Call::set_outflow_limit(&shard, None),
+            pallet_enclave_bridge::Call::set_outflow_limit { shard, limit: None }.into(),
+        ),
+        (Call::claim(&shard, &bob()), pallet_enclave_bridge::Call::claim { shard, account: bob() }.into()),
         (
             Call::register_enclave(&registered),
             pallet_teerex::Call::register_enclave { registration: Box::new(registered.clone()) }.into(),
@@ -158,13 +184,20 @@ fn calls() {
     }
 }
 
+fn bob() -> AccountId {
+    Bob.to_account_id()
+}
+
 fn create() -> RuntimeCall {
     pallet_enclave_bridge::Call::create_shard { birth: Box::new(birth()) }.into()
 }
 
 #[test]
 fn storage_keys() {
-    use pallet_enclave_bridge::{Escrow, Inbox, InboxLength, InboxPruned, Shards};
+    use pallet_enclave_bridge::{
+        Escrow, FlowsOf, Inbox, InboxLength, InboxPruned, OutflowLimits, OutflowUsage, Settled, SettledPruned, Shards,
+        Unclaimed,
+    };
     use pallet_sidechain::Anchors;
     use pallet_teerex::{EvidenceOf, Policy, SovereignEnclaves};
 
@@ -175,10 +208,18 @@ fn storage_keys() {
     assert_eq!(storage::inbox_length(&shard), InboxLength::<Runtime>::hashed_key_for(shard));
     for number in [0, 1, 256, u64::MAX] {
         assert_eq!(storage::inbox_entry(&shard, number), Inbox::<Runtime>::hashed_key_for(shard, number));
+        assert_eq!(storage::settled(&shard, number), Settled::<Runtime>::hashed_key_for(shard, number));
     }
     assert_eq!(storage::inbox_pruned(&shard), InboxPruned::<Runtime>::hashed_key_for(shard));
     assert_eq!(storage::anchor(&shard), Anchors::<Runtime>::hashed_key_for(shard));
     assert_eq!(storage::escrow(&shard), Escrow::<Runtime>::hashed_key_for(shard));
+    assert_eq!(storage::flows(&shard), FlowsOf::<Runtime>::hashed_key_for(shard));
+    assert_eq!(storage::outflow_limit(&shard), OutflowLimits::<Runtime>::hashed_key_for(shard));
+    assert_eq!(storage::outflow_use(&shard), OutflowUsage::<Runtime>::hashed_key_for(shard));
+    assert_eq!(storage::settled_pruned(&shard), SettledPruned::<Runtime>::hashed_key_for(shard));
+    assert!(storage::unclaimed(&shard, &account).starts_with(&storage::unclaimed_prefix(&shard)));
+    assert!(storage::unclaimed(&shard, &account).ends_with(account.as_ref()));
+    assert_eq!(storage::unclaimed(&shard, &account), Unclaimed::<Runtime>::hashed_key_for(shard, &account));
     assert_eq!(storage::enclave(&account), SovereignEnclaves::<Runtime>::hashed_key_for(&account));
     assert_eq!(storage::enclaves_prefix(), storage_prefix(b"Teerex", b"SovereignEnclaves"));
     assert!(storage::enclave(&account).ends_with(account.as_ref()));
@@ -195,23 +236,49 @@ fn storage_values() {
         chain.succeed(Bob, invoke(shard));
         chain.succeed(Bob, shield(shard));
 
-        let entry = ShardEntry { birth: birth(), born_at: 1 };
-        assert_eq!(stored(&storage::shard(&shard)), Some(entry));
+        assert_eq!(stored(&storage::shard(&shard)), Some(ShardEntry::born(birth(), 1)));
         assert_eq!(stored(&storage::inbox_length(&shard)), Some(2u64));
         assert_eq!(stored(&storage::inbox_entry(&shard, 0)), Some(InboxEntry::Invoke(request(shard))));
-        let entry =
+        let shielding =
             InboxEntry::Shield { encrypted_beneficiary: beneficiary(), amount: SHIELDED, sender: Bob.to_account_id() };
-        assert_eq!(stored(&storage::inbox_entry(&shard, 1)), Some(entry));
+        assert_eq!(stored(&storage::inbox_entry(&shard, 1)), Some(shielding));
         assert_eq!(stored::<InboxEntry>(&storage::inbox_entry(&shard, 2)), None);
         assert_eq!(stored(&storage::escrow(&shard)), Some(SHIELDED));
         assert_eq!(stored(&storage::enclave_bridge_version()), Some(storage::ENCLAVE_BRIDGE_VERSION));
         assert_eq!(stored(&storage::teerex_version()), Some(storage::TEEREX_VERSION));
         assert_eq!(stored(&storage::sidechain_version()), Some(storage::SIDECHAIN_VERSION));
         assert_eq!(stored::<Anchored>(&storage::anchor(&shard)), None);
-        let first =
-            Anchor { number: 3, header_hash: H256::repeat_byte(1), inbox_consumed: 2, outbox_root: H256::zero() };
+        assert_eq!(stored(&storage::flows(&shard)), Some(Flows { shielded: SHIELDED, paid: 0, repaid: 0 }));
+        let owed = [(bob(), UNIT), (AccountId::new([99; 32]), 1), (AccountId::new([98; 32]), 9)];
+        let kinds = [OutboxKind::Unshield, OutboxKind::Unshield, OutboxKind::Return];
+        let entries = (0..)
+            .zip(kinds)
+            .zip(owed)
+            .map(|((number, kind), (account, amount))| entry(shard, number, kind, account, amount));
+        let owed = outbox(shard, entries.collect());
+        let first = Anchor { outbox_root: owed.root(), ..block(3, 2) };
         chain.succeed(Alice, anchor(shard, None, &first));
         assert_eq!(stored(&storage::anchor(&shard)), Some(Anchored { anchor: first, at: 1 }));
+        for (number, verdict) in [(0, Verdict::Paid), (1, Verdict::Refused), (2, Verdict::Paid)] {
+            assert_eq!(stored::<Verdict>(&storage::settled(&shard, number)), None);
+            chain.succeed(Alice, unshield(shard, &owed, number));
+            assert_eq!(stored(&storage::settled(&shard, number)), Some(verdict));
+        }
+        assert_eq!(stored(&storage::unclaimed(&shard, &AccountId::new([98; 32]))), Some(9u128));
+        assert_eq!(stored::<u128>(&storage::unclaimed(&shard, &AccountId::new([99; 32]))), None);
+        let paid = UNIT + 9;
+        assert_eq!(stored(&storage::flows(&shard)), Some(Flows { shielded: SHIELDED, paid, repaid: 0 }));
+        assert_eq!(stored(&storage::escrow(&shard)), Some(SHIELDED - paid));
+        let used = OutflowUse { block: 1, left: paid, shielded: SHIELDED };
+        assert_eq!(stored(&storage::outflow_use(&shard)), Some(used));
+        assert_eq!(stored::<OutflowLimit>(&storage::outflow_limit(&shard)), None);
+        let limit = OutflowLimit { amount: 7, period: 8 };
+        chain.sudo(pallet_enclave_bridge::Call::set_outflow_limit { shard, limit: Some(limit) });
+        assert_eq!(stored(&storage::outflow_limit(&shard)), Some(limit));
+        chain.sudo(pallet_enclave_bridge::Call::retire_shard { shard });
+        let retirement = Some(Retirement { announced_at: 1, opens_at: 11 });
+        let retired = ShardEntry { retirement, ..ShardEntry::born(birth(), 1) };
+        assert_eq!(stored(&storage::shard(&shard)), Some(retired));
         let founder = FOUNDER.to_account_id();
         let record: EnclaveRecord = stored(&storage::enclave(&founder)).expect("the founder is registered");
         assert_eq!((record.fingerprint, record.bound_block), (birth().config.enclave_fingerprint, 0));

@@ -5,19 +5,28 @@
 //! origin path they are called (batch, proxy, multisig, scheduler): what counts is the entry in storage, which the
 //! enclave reads by proof at a finalized header. An entry of a call that fails is rolled back with the call.
 //!
-//! Trusts its origins, the registry as to which enclaves serve, and anchors as to what shards have consumed. It never
-//! looks into ciphertexts, and never pays out: what lies in an escrow leaves it only by calls that carry a proof of the
-//! shard's outbox. Only entries that an anchor says were consumed are pruned, and numbers are never used again. Shards
-//! have no end, and their deposits are never given back.
+//! Money leaves by the shard's outbox: whoever shows that an entry stands under the anchored root has it settled, once
+//! and for good. What is said of an entry stays in storage until an anchor says that the shard has read it.
+//!
+//! Trusts its origins, the registry as to which enclaves serve, and anchors as to what shards have consumed, owe and
+//! collected in fees. It never looks into ciphertexts, never pays more for a shard than was shielded into it, and never
+//! faster than its outflow limit allows. Only entries that an anchor says were consumed are pruned, and numbers are
+//! never used again. Shards stay recorded after their retirement, and their deposits are never given back.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
 #![allow(unused_qualifications, reason = "code that FRAME generates")]
 
 extern crate alloc;
 
+mod escrow;
+mod inbox;
+mod outflow;
+mod shards;
+pub mod usage;
 pub mod weights;
 
-use cloister_chain_primitives::{AccountId, EnclaveRecord};
+use cloister_chain_primitives::{AccountId, Balance, EnclaveRecord};
+use frame_support::weights::Weight;
 
 #[cfg(test)]
 mod mock;
@@ -32,25 +41,32 @@ pub trait RegisteredEnclaves {
     fn serving(account: &AccountId) -> Option<EnclaveRecord>;
 }
 
+/// Layer one's fees.
+pub trait SubmissionFee {
+    /// Planck that a sender pays at present who submits a call alone, with this weight and so many bytes.
+    fn fee(weight: Weight, call_bytes: usize) -> Balance;
+}
+
 #[frame_support::pallet]
 pub mod pallet {
     use alloc::boxed::Box;
 
     use cloister_chain_primitives::{
-        AccountId, Balance, BlockNumber, EncryptedBeneficiary, H256, InboxEntry, Request, ShardBirth, ShardEntry,
-        ShardId, anchor::Anchors, domain,
+        AccountId, Balance, BlockNumber, EncryptedBeneficiary, Flows, H256, InboxEntry, OutboxEntry, OutboxPath,
+        OutflowLimit, OutflowUse, Request, ShardBirth, ShardConfig, ShardEntry, ShardId, Verdict, anchor::Anchors,
     };
     use frame_support::{
         pallet_prelude::*,
-        traits::{
-            fungible::{Inspect, Mutate, MutateHold},
-            tokens::Preservation,
-        },
+        traits::fungible::{Mutate, MutateHold},
     };
     use frame_system::pallet_prelude::*;
-    use sp_runtime::{SaturatedConversion, traits::Zero};
+    use sp_runtime::traits::Zero;
 
-    use crate::{RegisteredEnclaves, weights};
+    use crate::{
+        RegisteredEnclaves, SubmissionFee,
+        usage::{ExitUse, InboxUse},
+        weights,
+    };
 
     const STORAGE_VERSION: StorageVersion =
         StorageVersion::new(cloister_chain_primitives::storage::ENCLAVE_BRIDGE_VERSION);
@@ -77,8 +93,20 @@ pub mod pallet {
         /// Who may bear and serve a shard.
         type Registry: RegisteredEnclaves;
 
-        /// What shards have consumed of their inboxes. An anchor never says more than an inbox ever had.
+        /// How far shards have come. An anchor never says that more was consumed than an inbox ever had, and its counts
+        /// never decrease.
         type Anchors: Anchors;
+
+        /// What is repaid to those who submit a shard's anchors, confirmations and outbox.
+        type SubmissionFee: SubmissionFee;
+
+        /// How fast money may leave a shard for which root has set nothing else; as fast as it likes if `None`.
+        #[pallet::constant]
+        type DefaultOutflowLimit: Get<Option<OutflowLimit>>;
+
+        /// Most exits of one retired shard that are settled in one block.
+        #[pallet::constant]
+        type MaxExitsPerBlock: Get<u32>;
 
         /// Most entries that one shard's inbox takes in one block.
         #[pallet::constant]
@@ -89,7 +117,11 @@ pub mod pallet {
         #[pallet::constant]
         type MaxInboxBytesPerBlock: Get<u32>;
 
-        /// Most entries that one call prunes.
+        /// A shard's fees repay others than its founder once its newest anchor is so many blocks old.
+        #[pallet::constant]
+        type StrangersRepaidAfter: Get<BlockNumber>;
+
+        /// Most entries of an inbox, and most verdicts, that one call prunes.
         #[pallet::constant]
         type MaxPrunedPerCall: Get<u32>;
     }
@@ -118,24 +150,42 @@ pub mod pallet {
     #[pallet::storage]
     pub type Inbox<T> = StorageDoubleMap<_, Identity, ShardId, Twox64Concat, u64, InboxEntry>;
 
-    /// Planck that were shielded into a shard. What somebody transfers to the escrow's account is not counted.
+    /// Planck that were shielded into a shard and have not left it: what its [`Flows`] come to. Neither what somebody
+    /// transfers to the escrow's account is counted, nor the account's existential deposit, nor what is [`Unclaimed`].
     #[pallet::storage]
     pub type Escrow<T> = StorageMap<_, Identity, ShardId, Balance, ValueQuery>;
+
+    /// What was moved for a shard, ever.
+    #[pallet::storage]
+    pub type FlowsOf<T> = StorageMap<_, Identity, ShardId, Flows, ValueQuery>;
+
+    /// What became of entries of every shard's outbox, by number, without those that were pruned.
+    #[pallet::storage]
+    pub type Settled<T> = StorageDoubleMap<_, Identity, ShardId, Twox64Concat, u64, Verdict>;
+
+    /// How many verdicts of a shard were pruned: the first ones, all of entries that the shard has closed.
+    #[pallet::storage]
+    pub type SettledPruned<T> = StorageMap<_, Identity, ShardId, u64, ValueQuery>;
+
+    /// Planck that left a shard for an account that could not be paid. They lie in the escrow's account.
+    #[pallet::storage]
+    pub type Unclaimed<T> = StorageDoubleMap<_, Identity, ShardId, Blake2_128Concat, AccountId, Balance, ValueQuery>;
+
+    /// How fast money may leave a shard, where that is not the default.
+    #[pallet::storage]
+    pub type OutflowLimits<T> = StorageMap<_, Identity, ShardId, OutflowLimit>;
+
+    /// What left a shard in the last period in which something did.
+    #[pallet::storage]
+    pub type OutflowUsage<T> = StorageMap<_, Identity, ShardId, OutflowUse, ValueQuery>;
+
+    /// How many exits of a shard were settled in the last block in which one was.
+    #[pallet::storage]
+    pub type ExitUsage<T> = StorageMap<_, Identity, ShardId, ExitUse, ValueQuery>;
 
     /// What a shard's inbox took in the last block in which it took something.
     #[pallet::storage]
     pub type InboxUsage<T> = StorageMap<_, Identity, ShardId, InboxUse, ValueQuery>;
-
-    /// What an inbox took in one block.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, MaxEncodedLen, TypeInfo)]
-    pub struct InboxUse {
-        /// The block; a use of an earlier one counts as none.
-        pub block: BlockNumber,
-        /// Entries.
-        pub entries: u32,
-        /// Bytes of encoded entries.
-        pub bytes: u32,
-    }
 
     #[pallet::event]
     #[pallet::generate_deposit(pub(crate) fn deposit_event)]
@@ -162,8 +212,75 @@ pub mod pallet {
             /// Height of the block.
             block_number: BlockNumber,
         },
-        /// This shard was born or its configuration changed.
+        /// This shard was born, or a change of its configuration was announced.
         ShardConfigUpdated(ShardId),
+        /// An entry of a shard's outbox is settled: its beneficiary was paid, or is owed the money for ever.
+        UnshieldedFunds {
+            /// The shard.
+            shard: ShardId,
+            /// Who was paid.
+            beneficiary: AccountId,
+            /// Planck.
+            amount: Balance,
+            /// The entry's id (the published name is kept).
+            call_hash: H256,
+        },
+        /// An entry of a shard's outbox is settled: it cannot be paid, and the shard credits who asked for it.
+        UnshieldRefused {
+            /// The shard.
+            shard: ShardId,
+            /// The entry's id.
+            call_hash: H256,
+        },
+        /// An entry of a shard's outbox cannot be settled yet. Nothing is stored, and anybody may submit it again.
+        UnshieldDeferred {
+            /// The shard.
+            shard: ShardId,
+            /// The entry's id.
+            call_hash: H256,
+        },
+        /// An account that left a shard, or whose shielding was returned, could not be paid. It can be later, by a
+        /// claim.
+        BookedUnclaimed {
+            /// The shard.
+            shard: ShardId,
+            /// Who is owed.
+            account: AccountId,
+            /// Planck that were added to what is owed.
+            amount: Balance,
+        },
+        /// What was owed to an account was paid.
+        Claimed {
+            /// The shard.
+            shard: ShardId,
+            /// Who was paid.
+            account: AccountId,
+            /// Planck.
+            amount: Balance,
+        },
+        /// A sender was repaid layer one's fee out of a shard's fees.
+        FeeRepaid {
+            /// The shard.
+            shard: ShardId,
+            /// The sender.
+            account: AccountId,
+            /// Planck.
+            amount: Balance,
+        },
+        /// Root changed how fast money may leave a shard.
+        OutflowLimitSet {
+            /// The shard.
+            shard: ShardId,
+            /// The limit; the default if `None`.
+            limit: Option<OutflowLimit>,
+        },
+        /// The end of a shard was announced.
+        RetirementAnnounced {
+            /// The shard.
+            shard: ShardId,
+            /// Height from which on the shard takes no calls, and all its accounts are paid.
+            opens_at: BlockNumber,
+        },
     }
 
     #[pallet::error]
@@ -184,8 +301,8 @@ pub mod pallet {
         NoInstancesAllowed,
         /// The shard is under maintenance and takes no calls and no money.
         InMaintenance,
-        /// Less than the existential deposit cannot be shielded.
-        BelowExistentialDeposit,
+        /// Less than this cannot be shielded, because it could not be returned.
+        BelowMinimumShield,
         /// The shard's escrow would hold more than it may.
         EscrowCapExceeded,
         /// The shard's inbox has taken as many entries in this block as it may.
@@ -200,8 +317,24 @@ pub mod pallet {
         BlockHashMismatch,
         /// No registered enclave serves the shard now, so that it takes no calls and no money.
         ShardNotServed,
-        /// The founder cannot pay the deposit of a shard.
+        /// The founder cannot pay the deposit of a shard and its escrow's existential deposit.
         DepositNotPaid,
+        /// The shard's end is announced: it takes no money, and once it is there no calls.
+        ShardRetired,
+        /// What could not leave the shard within one period cannot be shielded.
+        AboveOutflowLimit,
+        /// This entry of the outbox is settled.
+        AlreadySettled,
+        /// The path does not lead from this entry to the anchored root.
+        NotInOutbox,
+        /// Nothing is owed to the account.
+        NothingUnclaimed,
+        /// The fingerprint of a shard does not change.
+        FingerprintFixed,
+        /// A change of the configuration must be announced as long before as the shard was born with.
+        UpgradeDelayTooShort,
+        /// A period has at least one block.
+        EmptyPeriod,
     }
 
     #[pallet::call]
@@ -220,9 +353,13 @@ pub mod pallet {
 
         /// Reports that the shard has consumed its inbox up to a block. Only the shard's founder may say so, while it
         /// may serve. Of what it has consumed, only what is below the anchored `inbox_consumed` goes, the oldest first
-        /// and a bounded number per call: what is not anchored the shard can lose, and would then read again.
+        /// and a bounded number per call: what is not anchored the shard can lose, and would then read again. Likewise
+        /// verdicts go below the anchored `outbox_closed`. The sender is repaid out of the shard's fees.
         #[pallet::call_index(1)]
-        #[pallet::weight(weights::confirm_processed_parentchain_block::<T>(T::MaxPrunedPerCall::get()))]
+        #[pallet::weight(weights::confirm_processed_parentchain_block::<T>(
+            T::MaxPrunedPerCall::get(),
+            T::MaxPrunedPerCall::get()
+        ))]
         pub fn confirm_processed_parentchain_block(
             origin: OriginFor<T>,
             shard: ShardId,
@@ -239,14 +376,17 @@ pub mod pallet {
             // System forgets the hashes of old blocks; what cannot be compared is taken on the founder's word.
             let known = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::from(block_number));
             ensure!(known.is_zero() || known == block_hash, Error::<T>::BlockHashMismatch);
-            let pruned = Self::prune(&shard);
+            let (entries, verdicts) = (Self::prune_inbox(&shard), Self::prune_settled(&shard));
             Self::deposit_event(Event::ProcessedParentchainBlock {
                 shard,
                 block_hash,
                 trusted_calls_merkle_root,
                 block_number,
             });
-            Ok(Some(weights::confirm_processed_parentchain_block::<T>(pruned)).into())
+            let weight = weights::confirm_processed_parentchain_block::<T>(entries, verdicts);
+            let arguments = (shard, block_hash, block_number, trusted_calls_merkle_root).encoded_size();
+            Self::repay(&shard, &sender, weight, arguments);
+            Ok(Some(weight).into())
         }
 
         /// Moves `amount` planck of the sender into the shard's escrow and tells the shard to credit the beneficiary.
@@ -259,19 +399,58 @@ pub mod pallet {
             amount: Balance,
         ) -> DispatchResult {
             let sender = ensure_signed(origin)?;
-            let entry = Self::open_shard(&shard)?;
-            // Neither the escrow's account nor the credited one could hold less.
-            ensure!(amount >= T::Currency::minimum_balance(), Error::<T>::BelowExistentialDeposit);
-            let escrow = Escrow::<T>::get(shard).checked_add(amount).ok_or(Error::<T>::EscrowCapExceeded)?;
-            // Every shard has one member until others can register.
-            ensure!(entry.birth.escrow_cap.is_none_or(|cap| escrow <= cap), Error::<T>::EscrowCapExceeded);
-            T::Currency::transfer(&sender, &Self::escrow_account(&shard), amount, Preservation::Expendable)?;
-            Escrow::<T>::insert(shard, escrow);
+            Self::receive(&shard, &sender, amount)?;
             Self::append(
                 &shard,
                 InboxEntry::Shield { encrypted_beneficiary: encrypted_beneficiary.clone(), amount, sender },
             )?;
             Self::deposit_event(Event::ShieldFunds { shard, encrypted_beneficiary, amount });
+            Ok(())
+        }
+
+        /// Settles an entry of a shard's outbox that stands under the anchored root: pays it, refuses it for good, or
+        /// changes nothing and says that it is too early. Whoever submits what is settled is repaid out of the shard's
+        /// fees. A shard that nobody serves, under maintenance or retired pays like any other.
+        #[pallet::call_index(3)]
+        #[pallet::weight(weights::unshield_funds::<T>(path.siblings.len()))]
+        pub fn unshield_funds(
+            origin: OriginFor<T>,
+            shard: ShardId,
+            beneficiary: AccountId,
+            amount: Balance,
+            call_hash: H256,
+            path: OutboxPath,
+        ) -> DispatchResult {
+            let sender = ensure_signed(origin)?;
+            let retirement = Shards::<T>::get(shard).ok_or(Error::<T>::UnknownShard)?.retirement;
+            let anchor = T::Anchors::anchored(&shard).ok_or(Error::<T>::NotInOutbox)?.anchor;
+            let (number, kind) = (path.number, path.kind);
+            let settled = number < anchor.outbox_closed || Settled::<T>::contains_key(shard, number);
+            ensure!(!settled, Error::<T>::AlreadySettled);
+            let arguments = (shard, &beneficiary, amount, call_hash, &path).encoded_size();
+            let entry = OutboxEntry { number, id: call_hash, kind, beneficiary, amount };
+            ensure!(path.proves(&Self::genesis(), &shard, &entry, &anchor.outbox_root), Error::<T>::NotInOutbox);
+            if Self::settle(&shard, retirement, entry) {
+                let weight = weights::unshield_funds::<T>(path.siblings.len());
+                Self::repay(&shard, &sender, weight, arguments);
+            }
+            Ok(())
+        }
+
+        /// Announces that a shard's configuration changes in so many blocks, in place of a change that was announced
+        /// and does not hold yet. Maintenance alone may begin and end at any time, because it keeps nobody from
+        /// leaving; anything else leaves as much time as the shard was born with.
+        #[pallet::call_index(5)]
+        #[pallet::weight(weights::update_shard_config::<T>())]
+        pub fn update_shard_config(
+            origin: OriginFor<T>,
+            shard: ShardId,
+            config: ShardConfig,
+            upgrade_delay: BlockNumber,
+        ) -> DispatchResult {
+            ensure_root(origin)?;
+            Self::upgrade(&shard, config, upgrade_delay)?;
+            Self::deposit_event(Event::ShardConfigUpdated(shard));
             Ok(())
         }
 
@@ -281,84 +460,43 @@ pub mod pallet {
         #[pallet::weight(weights::create_shard::<T>())]
         pub fn create_shard(origin: OriginFor<T>, birth: Box<ShardBirth>) -> DispatchResult {
             let sender = ensure_signed(origin)?;
-            let birth = *birth;
-            let (config, founder) = (&birth.config, &birth.founder);
-            ensure!(sender == *founder, Error::<T>::NotTheFounder);
-            Self::ensure_founder_serves(&birth)?;
-            ensure!(
-                config.authorities.as_ref().is_none_or(|authorities| authorities.contains(founder)),
-                Error::<T>::FounderNotAuthorised
-            );
-            ensure!(config.max_instances != Some(0), Error::<T>::NoInstancesAllowed);
-            let shard = birth.shard_id(&Self::genesis());
-            ensure!(!Shards::<T>::contains_key(shard), Error::<T>::ShardExists);
-            T::Currency::hold(&HoldReason::Shard.into(), founder, T::ShardDeposit::get())
-                .map_err(|_| Error::<T>::DepositNotPaid)?;
-            Shards::<T>::insert(shard, ShardEntry { birth, born_at: Self::height() });
+            let shard = Self::bear(&sender, *birth)?;
             Self::deposit_event(Event::ShardConfigUpdated(shard));
             Ok(())
         }
-    }
 
-    impl<T: Config> Pallet<T> {
-        /// The account that holds a shard's money. Nobody has its key; it is derived from the shard.
-        pub fn escrow_account(shard: &ShardId) -> AccountId {
-            AccountId::new(domain::hash("escrow", &Self::genesis(), &[shard.as_ref()]).0)
-        }
-
-        /// Hash of block 0, which System never forgets.
-        fn genesis() -> H256 {
-            frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::zero())
-        }
-
-        fn height() -> BlockNumber {
-            frame_system::Pallet::<T>::block_number().saturated_into()
-        }
-
-        fn open_shard(shard: &ShardId) -> Result<ShardEntry, Error<T>> {
-            let entry = Shards::<T>::get(shard).ok_or(Error::<T>::UnknownShard)?;
-            ensure!(!entry.birth.config.maintenance_mode, Error::<T>::InMaintenance);
-            // Otherwise money could lie in the escrow of a shard whose only member is gone for good.
-            Self::ensure_founder_serves(&entry.birth).map_err(|_| Error::<T>::ShardNotServed)?;
-            Ok(entry)
-        }
-
-        /// The founder may serve, and is what the shard authorises.
-        fn ensure_founder_serves(birth: &ShardBirth) -> Result<(), Error<T>> {
-            let record = T::Registry::serving(&birth.founder).ok_or(Error::<T>::FounderNotServing)?;
-            ensure!(record.fingerprint == birth.config.enclave_fingerprint, Error::<T>::FingerprintMismatch);
+        /// Announces the end of a shard, which nothing takes back. It takes no money from now on, and after the delay
+        /// that it was born with it takes no calls, and all its accounts are paid.
+        #[pallet::call_index(11)]
+        #[pallet::weight(weights::retire_shard::<T>())]
+        pub fn retire_shard(origin: OriginFor<T>, shard: ShardId) -> DispatchResult {
+            ensure_root(origin)?;
+            let opens_at = Self::retire(&shard)?;
+            Self::deposit_event(Event::RetirementAnnounced { shard, opens_at });
             Ok(())
         }
 
-        fn append(shard: &ShardId, entry: InboxEntry) -> Result<(), Error<T>> {
-            let block = Self::height();
-            let used = InboxUsage::<T>::get(shard);
-            let used = if used.block == block { used } else { InboxUse { block, ..Default::default() } };
-            let entries = used.entries.saturating_add(1);
-            ensure!(entries <= T::MaxInboxEntriesPerBlock::get(), Error::<T>::TooManyInboxEntries);
-            let bytes = used.bytes.saturating_add(entry.encoded_size().saturated_into());
-            ensure!(bytes <= T::MaxInboxBytesPerBlock::get(), Error::<T>::TooManyInboxBytes);
-            InboxUsage::<T>::insert(shard, InboxUse { block, entries, bytes });
-
-            let number = InboxLength::<T>::get(shard);
-            InboxLength::<T>::insert(shard, number.checked_add(1).ok_or(Error::<T>::InboxExhausted)?);
-            Inbox::<T>::insert(shard, number, entry);
+        /// Changes how fast money may leave a shard; back to the default if `None`.
+        #[pallet::call_index(12)]
+        #[pallet::weight(weights::set_outflow_limit::<T>())]
+        pub fn set_outflow_limit(origin: OriginFor<T>, shard: ShardId, limit: Option<OutflowLimit>) -> DispatchResult {
+            ensure_root(origin)?;
+            ensure!(Shards::<T>::contains_key(shard), Error::<T>::UnknownShard);
+            ensure!(limit.is_none_or(|limit| !limit.period.is_zero()), Error::<T>::EmptyPeriod);
+            OutflowLimits::<T>::set(shard, limit);
+            Self::forget_shielded(&shard);
+            Self::deposit_event(Event::OutflowLimitSet { shard, limit });
             Ok(())
         }
 
-        /// Removes the oldest entries that the shard has consumed for good, and answers with how many.
-        fn prune(shard: &ShardId) -> u32 {
-            let consumed = T::Anchors::anchored(shard).map_or(0, |anchored| anchored.anchor.inbox_consumed);
-            let first = InboxPruned::<T>::get(shard);
-            let end = consumed.min(first.saturating_add(T::MaxPrunedPerCall::get().into()));
-            if first >= end {
-                return 0;
-            }
-            for number in first..end {
-                Inbox::<T>::remove(shard, number);
-            }
-            InboxPruned::<T>::insert(shard, end);
-            end.saturating_sub(first).saturated_into()
+        /// Pays an account what is owed to it for a shard. Anybody may call this, at any time.
+        #[pallet::call_index(13)]
+        #[pallet::weight(weights::claim::<T>())]
+        pub fn claim(origin: OriginFor<T>, shard: ShardId, account: AccountId) -> DispatchResult {
+            ensure_signed(origin)?;
+            let amount = Self::pay_unclaimed(&shard, &account)?;
+            Self::deposit_event(Event::Claimed { shard, account, amount });
+            Ok(())
         }
     }
 }

@@ -4,13 +4,14 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use cloister_chain_primitives::{
     AccountId, Anchor, Anchored, Balance, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, EncryptedBeneficiary, H256,
-    Request, SHARD_DEPOSIT, ShardBirth, ShardConfig, ShardId, ShieldingKeys, Standing, UNIT, anchor,
+    OutboxEntry, OutflowLimit, Request, SHARD_DEPOSIT, ShardBirth, ShardConfig, ShardId, ShieldingKeys, Standing, UNIT,
+    anchor, outbox::OutboxTree,
 };
 use cloister_claims::{TcbStatus, TeeKind};
 use frame_support::{
-    construct_runtime, derive_impl,
+    construct_runtime, derive_impl, parameter_types,
     traits::{ConstU32, ConstU128},
-    weights::constants::ParityDbWeight,
+    weights::{Weight, constants::ParityDbWeight},
 };
 use frame_system::mocking::MockBlockU32;
 use sp_runtime::{BuildStorage, traits::IdentityLookup};
@@ -50,16 +51,35 @@ impl pallet_utility::Config for Test {
 pub const MAX_ENTRIES: u32 = 4;
 pub const MAX_BYTES: u32 = 1_000;
 pub const MAX_PRUNED: u32 = 3;
+pub const MAX_EXITS: u32 = 2;
+
+parameter_types! {
+    pub static DefaultOutflowLimit: Option<OutflowLimit> = None;
+    pub static StrangersRepaidAfter: u32 = 0;
+}
 
 impl crate::Config for Test {
     type Anchors = Anchors;
     type Currency = Balances;
+    type DefaultOutflowLimit = DefaultOutflowLimit;
+    type MaxExitsPerBlock = ConstU32<MAX_EXITS>;
     type MaxInboxBytesPerBlock = ConstU32<MAX_BYTES>;
     type MaxInboxEntriesPerBlock = ConstU32<MAX_ENTRIES>;
     type MaxPrunedPerCall = ConstU32<MAX_PRUNED>;
     type Registry = Registry;
     type RuntimeHoldReason = RuntimeHoldReason;
     type ShardDeposit = ConstU128<SHARD_DEPOSIT>;
+    type StrangersRepaidAfter = StrangersRepaidAfter;
+    type SubmissionFee = SubmissionFee;
+}
+
+/// A planck per picosecond, and a thousand per byte.
+pub struct SubmissionFee;
+
+impl crate::SubmissionFee for SubmissionFee {
+    fn fee(weight: Weight, call_bytes: usize) -> Balance {
+        Balance::from(weight.ref_time()) + 1_000 * call_bytes as Balance
+    }
 }
 
 /// The founder with the fingerprint in `SERVING`, and nobody else.
@@ -67,7 +87,7 @@ pub struct Registry;
 
 thread_local! {
     static SERVING: RefCell<Option<[u8; 32]>> = const { RefCell::new(Some(FINGERPRINT)) };
-    static CONSUMED: RefCell<BTreeMap<ShardId, u64>> = const { RefCell::new(BTreeMap::new()) };
+    static ANCHORS: RefCell<BTreeMap<ShardId, Anchor>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// Shards that tests anchor.
@@ -75,15 +95,17 @@ pub struct Anchors;
 
 impl anchor::Anchors for Anchors {
     fn anchored(shard: &ShardId) -> Option<Anchored> {
-        let inbox_consumed = CONSUMED.with_borrow(|consumed| consumed.get(shard).copied())?;
-        let anchor = Anchor { number: 1, header_hash: H256::zero(), inbox_consumed, outbox_root: H256::zero() };
+        let anchor = ANCHORS.with_borrow(|anchors| anchors.get(shard).copied())?;
         Some(Anchored { anchor, at: 1 })
     }
 }
 
-/// Anchors a block of a shard that has consumed so many entries.
-pub fn anchor(shard: ShardId, inbox_consumed: u64) {
-    CONSUMED.with_borrow_mut(|consumed| consumed.insert(shard, inbox_consumed));
+/// Changes a shard's anchor; before that it has one of a block that did nothing.
+pub fn anchor(shard: ShardId, change: impl FnOnce(&mut Anchor)) {
+    let zero = H256::zero();
+    let first =
+        Anchor { number: 1, header_hash: zero, inbox_consumed: 0, outbox_root: zero, outbox_closed: 0, fees: 0 };
+    ANCHORS.with_borrow_mut(|anchors| change(anchors.entry(shard).or_insert(first)));
 }
 
 /// What the founder runs.
@@ -130,7 +152,8 @@ pub fn run(test: impl FnOnce()) {
     .map(sp_io::TestExternalities::new)
     .expect("the genesis is valid");
     founder_serves(Some(FINGERPRINT));
-    CONSUMED.take();
+    ANCHORS.take();
+    DefaultOutflowLimit::set(None);
     storage.execute_with(|| {
         System::set_block_number(1);
         test();
@@ -159,6 +182,11 @@ pub fn birth() -> ShardBirth {
         genesis_commitment: H256::repeat_byte(6),
         founder: founder(),
     }
+}
+
+/// Never has money to begin with.
+pub fn bob() -> AccountId {
+    AccountId::new([3; 32])
 }
 
 pub fn create(birth: ShardBirth) -> RuntimeCall {
@@ -190,4 +218,12 @@ pub fn shield(shard: ShardId, amount: Balance) -> RuntimeCall {
 
 pub fn beneficiary() -> EncryptedBeneficiary {
     vec![10; 88].try_into().expect("88 bytes fit")
+}
+
+/// Submits the entry at this place of those under a shard's anchored root.
+pub fn unshield(shard: ShardId, open: &[OutboxEntry], place: u32) -> RuntimeCall {
+    let tree = OutboxTree::new(&System::block_hash(0), &shard, open.to_vec());
+    let (entry, path) = tree.prove(open[place as usize].number).expect("the entry is there");
+    let OutboxEntry { id: call_hash, beneficiary, amount, .. } = entry.clone();
+    RuntimeCall::EnclaveBridge(crate::Call::unshield_funds { shard, beneficiary, amount, call_hash, path })
 }

@@ -1,5 +1,6 @@
 use cloister_chain_primitives::{
-    Balance, EXISTENTIAL_DEPOSIT, H256, InboxEntry, SHARD_DEPOSIT, ShardBirth, ShardEntry, ShardId, UNIT, storage,
+    Balance, EXISTENTIAL_DEPOSIT, H256, InboxEntry, MIN_SHIELD, SHARD_DEPOSIT, ShardBirth, ShardEntry, ShardId, UNIT,
+    storage,
 };
 use codec::{Decode, Encode};
 use frame_support::{
@@ -14,6 +15,9 @@ use sp_runtime::{DispatchError, TokenError, traits::Dispatchable};
 
 use crate::{Error, Escrow, Event, HoldReason, Inbox, InboxLength, InboxUsage, Shards, mock::*, weights};
 
+mod life;
+mod money;
+mod outbox;
 mod pruning;
 
 fn signed() -> RuntimeOrigin {
@@ -55,7 +59,7 @@ fn the_founder_bears_a_shard_once() {
         assert_noop!(create(birth()).dispatch(RuntimeOrigin::root()), DispatchError::BadOrigin);
         assert_refused!(create(birth()), signed(), NotTheFounder);
         let shard = born(birth());
-        assert_eq!(Shards::<Test>::get(shard), Some(ShardEntry { birth: birth(), born_at: 1 }));
+        assert_eq!(Shards::<Test>::get(shard), Some(ShardEntry::born(birth(), 1)));
         assert_eq!(last_event(), Event::ShardConfigUpdated(shard).into());
         assert_refused!(create(birth()), by_founder(), ShardExists);
     });
@@ -80,15 +84,18 @@ fn founders_pay_a_deposit_for_every_shard() {
     run(|| {
         let held = || Balances::balance_on_hold(&HoldReason::Shard.into(), &founder());
         born(birth());
-        assert_eq!((held(), balance(&founder())), (SHARD_DEPOSIT, 1_000 * UNIT - SHARD_DEPOSIT));
+        // Each escrow's existential deposit, too.
+        assert_eq!((held(), balance(&founder())), (SHARD_DEPOSIT, 1_000 * UNIT - SHARD_DEPOSIT - EXISTENTIAL_DEPOSIT));
         born(ShardBirth { upgrade_delay: 11, ..birth() });
         assert_eq!(held(), 2 * SHARD_DEPOSIT);
         // The existential deposit stays free.
         let third = || create(ShardBirth { upgrade_delay: 12, ..birth() });
         let endow = |free| Balances::force_set_balance(RuntimeOrigin::root(), founder(), free);
-        assert_ok!(endow(SHARD_DEPOSIT + EXISTENTIAL_DEPOSIT - 1));
-        assert_refused!(third(), by_founder(), DepositNotPaid);
-        assert_ok!(endow(SHARD_DEPOSIT + EXISTENTIAL_DEPOSIT));
+        for missing in [EXISTENTIAL_DEPOSIT + 1, 1] {
+            assert_ok!(endow(SHARD_DEPOSIT + 2 * EXISTENTIAL_DEPOSIT - missing));
+            assert_refused!(third(), by_founder(), DepositNotPaid);
+        }
+        assert_ok!(endow(SHARD_DEPOSIT + 2 * EXISTENTIAL_DEPOSIT));
         assert_ok!(third().dispatch(by_founder()));
         assert_eq!((held(), balance(&founder())), (3 * SHARD_DEPOSIT, EXISTENTIAL_DEPOSIT));
     });
@@ -181,7 +188,7 @@ fn shielded_money_is_booked_in_the_escrow() {
         assert_eq!(last_event(), event.into());
         assert_ok!(shield(shard, 12 * UNIT).dispatch(signed()));
         assert_eq!(Escrow::<Test>::get(shard), 42 * UNIT);
-        assert_eq!(balance(&EnclaveBridge::escrow_account(&shard)), 42 * UNIT);
+        assert_eq!(balance(&EnclaveBridge::escrow_account(&shard)), 42 * UNIT + EXISTENTIAL_DEPOSIT);
         assert_eq!(balance(&alice()), 958 * UNIT);
         assert_eq!(InboxLength::<Test>::get(shard), 2);
         let entry = InboxEntry::Shield { encrypted_beneficiary: beneficiary(), amount: 12 * UNIT, sender: alice() };
@@ -200,7 +207,7 @@ fn a_plain_deposit_is_not_counted() {
         // Nor does it use up what the shard may hold.
         assert_ok!(shield(shard, 100 * UNIT).dispatch(signed()));
         assert_eq!(Escrow::<Test>::get(shard), 100 * UNIT);
-        assert_eq!(balance(&escrow), 600 * UNIT);
+        assert_eq!(balance(&escrow), 600 * UNIT + EXISTENTIAL_DEPOSIT);
     });
 }
 
@@ -219,9 +226,9 @@ fn escrows_of_shards_are_apart() {
 fn amounts_that_cannot_be_shielded_are_refused() {
     run(|| {
         let shard = born(birth());
-        assert_refused!(shield(shard, EXISTENTIAL_DEPOSIT - 1), signed(), BelowExistentialDeposit);
+        assert_refused!(shield(shard, MIN_SHIELD - 1), signed(), BelowMinimumShield);
         assert_refused!(shield(shard, 100 * UNIT + 1), signed(), EscrowCapExceeded);
-        assert_ok!(shield(shard, EXISTENTIAL_DEPOSIT).dispatch(signed()));
+        assert_ok!(shield(shard, MIN_SHIELD).dispatch(signed()));
         assert_refused!(shield(shard, 100 * UNIT), signed(), EscrowCapExceeded);
 
         let uncapped = born(ShardBirth { escrow_cap: None, ..birth() });

@@ -1,7 +1,8 @@
 //! Anchors of shards' blocks on layer one.
 //!
 //! An anchor says how far a shard has come: height and hash of its newest block, how much of its inbox it has
-//! consumed, and the root over what it owes on layer one. Anybody may submit one. What counts are the acknowledgements:
+//! consumed, the root over what it owes on layer one, how much of that it has closed and what fees it has collected.
+//! Anybody may submit one; the shard's founder is repaid for it out of those fees. What counts are the acknowledgements:
 //! signatures of more than half of the shard's members, each by the incarnation that serves now. So nothing that an
 //! earlier incarnation signed lands later, and what is anchored is never rewound.
 //!
@@ -20,10 +21,11 @@ mod tests;
 
 pub use pallet::*;
 
+#[allow(clippy::too_many_arguments, clippy::large_enum_variant, reason = "a call has all that its anchor has")]
 #[frame_support::pallet]
 pub mod pallet {
     use cloister_chain_primitives::{
-        AccountId, Acknowledgement, Anchor, Anchored, BlockNumber, H256, ShardBirth, ShardId,
+        AccountId, Acknowledgement, Anchor, Anchored, Balance, BlockNumber, H256, ShardBirth, ShardId,
         SidechainBlockConfirmation,
         anchor::{self, MAX_MEMBERS},
     };
@@ -107,12 +109,17 @@ pub mod pallet {
         InboxConsumedDecreased,
         /// The shard's inbox does not have so many entries.
         InboxNotReached,
+        /// The stored anchor has closed more of the outbox.
+        OutboxClosedDecreased,
+        /// The stored anchor has collected more fees.
+        FeesDecreased,
     }
 
     #[pallet::call]
     impl<T: Config> Pallet<T> {
-        /// Anchors a block of a shard that follows the anchored one. An acknowledged candidate that does not follow it
-        /// changes nothing and is told by [`Event::AnchorConflict`]; that is no error, because errors leave no events.
+        /// Anchors a block of a shard that follows the anchored one, and repays the founder for it. An acknowledged candidate
+        /// that does not follow it changes nothing and is told by [`Event::AnchorConflict`]; that is no error, because
+        /// errors leave no events.
         #[pallet::call_index(0)]
         #[pallet::weight(weights::confirm_imported_sidechain_block::<T>(acknowledgements.len()))]
         pub fn confirm_imported_sidechain_block(
@@ -122,12 +129,14 @@ pub mod pallet {
             finalization_candidate: SidechainBlockConfirmation,
             inbox_consumed: u64,
             outbox_root: H256,
+            outbox_closed: u64,
+            fees: Balance,
             acknowledgements: BoundedVec<Acknowledgement, ConstU32<MAX_MEMBERS>>,
         ) -> DispatchResult {
-            ensure_signed(origin)?;
-            let SidechainBlockConfirmation { block_number, block_header_hash } = finalization_candidate;
-            let candidate =
-                Anchor { number: block_number, header_hash: block_header_hash, inbox_consumed, outbox_root };
+            let sender = ensure_signed(origin)?;
+            let SidechainBlockConfirmation { block_number: number, block_header_hash: header_hash } =
+                finalization_candidate;
+            let candidate = Anchor { number, header_hash, inbox_consumed, outbox_root, outbox_closed, fees };
             let birth = Shards::<T>::get(shard).ok_or(Error::<T>::UnknownShard)?.birth;
             let at = frame_system::Pallet::<T>::block_number().saturated_into::<BlockNumber>();
             let stored = Anchors::<T>::get(shard);
@@ -145,18 +154,23 @@ pub mod pallet {
                         return Ok(());
                     }
                     ensure!(inbox_consumed >= stored.inbox_consumed, Error::<T>::InboxConsumedDecreased);
+                    ensure!(outbox_closed >= stored.outbox_closed, Error::<T>::OutboxClosedDecreased);
+                    ensure!(fees >= stored.fees, Error::<T>::FeesDecreased);
                 }
             }
             ensure!(inbox_consumed <= InboxLength::<T>::get(shard), Error::<T>::InboxNotReached);
             Anchors::<T>::insert(shard, Anchored { anchor: candidate, at });
             Self::deposit_event(Event::FinalizedSidechainBlock {
                 shard,
-                block_number,
-                block_header_hash,
+                block_number: number,
+                block_header_hash: header_hash,
                 validateer,
                 inbox_consumed,
                 outbox_root,
             });
+            let arguments = (shard, latest_finalized_ancestor, candidate, &acknowledgements).encoded_size();
+            let weight = weights::confirm_imported_sidechain_block::<T>(acknowledgements.len());
+            pallet_enclave_bridge::Pallet::<T>::repay(&shard, &sender, weight, arguments);
             Ok(())
         }
     }

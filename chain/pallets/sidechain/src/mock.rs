@@ -3,13 +3,15 @@
 use std::cell::{Cell, RefCell};
 
 use cloister_chain_primitives::{
-    AccountId, Acknowledgement, Anchor, Balance, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, H256, Moment, Request,
-    SHARD_DEPOSIT, ShardBirth, ShardConfig, ShardId, ShieldingKeys, SidechainBlockConfirmation, Standing, UNIT,
+    AccountId, Acknowledgement, Anchor, Balance, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, H256, Moment,
+    OutflowLimit, Request, SHARD_DEPOSIT, ShardBirth, ShardConfig, ShardId, ShieldingKeys, SidechainBlockConfirmation,
+    Standing, UNIT,
 };
 use cloister_claims::{TcbStatus, TeeKind};
 use frame_support::{
-    assert_ok, construct_runtime, derive_impl,
+    assert_ok, construct_runtime, derive_impl, parameter_types,
     traits::{ConstU32, ConstU128},
+    weights::Weight,
 };
 use frame_system::mocking::MockBlockU32;
 use sp_core::{Pair, ed25519};
@@ -42,15 +44,32 @@ impl pallet_balances::Config for Test {
     type ExistentialDeposit = ConstU128<EXISTENTIAL_DEPOSIT>;
 }
 
+parameter_types! {
+    pub const NoOutflowLimit: Option<OutflowLimit> = None;
+}
+
 impl pallet_enclave_bridge::Config for Test {
     type Anchors = Sidechain;
     type Currency = Balances;
+    type DefaultOutflowLimit = NoOutflowLimit;
+    type MaxExitsPerBlock = ConstU32<1>;
     type MaxInboxBytesPerBlock = ConstU32<1_000>;
     type MaxInboxEntriesPerBlock = ConstU32<10>;
     type MaxPrunedPerCall = ConstU32<3>;
     type Registry = Registry;
     type RuntimeHoldReason = RuntimeHoldReason;
     type ShardDeposit = ConstU128<SHARD_DEPOSIT>;
+    type StrangersRepaidAfter = ConstU32<1>;
+    type SubmissionFee = SubmissionFee;
+}
+
+/// A planck per picosecond, and a thousand per byte.
+pub struct SubmissionFee;
+
+impl pallet_enclave_bridge::SubmissionFee for SubmissionFee {
+    fn fee(weight: Weight, call_bytes: usize) -> Balance {
+        Balance::from(weight.ref_time()) + 1_000 * call_bytes as Balance
+    }
 }
 
 impl crate::Config for Test {}
@@ -171,10 +190,11 @@ pub fn born(upgrade_delay: u32, entries: u64) -> ShardId {
     shard
 }
 
-/// An anchor of the block with this height that has consumed nothing.
+/// An anchor of the block with this height that has consumed, closed and collected nothing.
 pub fn anchor(number: u64) -> Anchor {
     let byte = u8::try_from(number).expect("tests have short chains");
-    Anchor { number, header_hash: H256::repeat_byte(byte), inbox_consumed: 0, outbox_root: H256::repeat_byte(!byte) }
+    let (header_hash, outbox_root) = (H256::repeat_byte(byte), H256::repeat_byte(!byte));
+    Anchor { number, header_hash, inbox_consumed: 0, outbox_root, outbox_closed: 0, fees: 0 }
 }
 
 /// The founder's signature under an anchor on the chain with [`genesis`].
@@ -205,6 +225,8 @@ impl Candidate {
             finalization_candidate: self.anchor.confirmation(),
             inbox_consumed: self.anchor.inbox_consumed,
             outbox_root: self.anchor.outbox_root,
+            outbox_closed: self.anchor.outbox_closed,
+            fees: self.anchor.fees,
             acknowledgements: self.acknowledgements.try_into().expect("tests have few members"),
         })
     }

@@ -1,5 +1,5 @@
 use cloister_chain_primitives::{
-    AccountId, Acknowledgement, Anchor, Anchored, EnclaveRecord, H256, ShardId, Standing,
+    AccountId, Acknowledgement, Anchor, Anchored, EnclaveRecord, Flows, H256, ShardId, Standing, UNIT,
     anchor::{Anchors as _, MAX_MEMBERS},
     calls::Call,
     storage,
@@ -10,7 +10,7 @@ use frame_support::{
     traits::GetStorageVersion,
     weights::{Weight, constants::WEIGHT_REF_TIME_PER_MICROS},
 };
-use pallet_enclave_bridge::{Inbox, InboxLength, InboxPruned, Shards};
+use pallet_enclave_bridge::{Escrow, FlowsOf, Inbox, InboxLength, InboxPruned, Shards};
 use sp_core::Pair;
 use sp_runtime::{DispatchError, traits::Dispatchable};
 
@@ -151,6 +151,8 @@ fn acknowledged_conflicts_are_told_and_change_nothing() {
             (Some(stored), Anchor { header_hash: other, ..stored }),
             (Some(stored), Anchor { inbox_consumed: 3, ..stored }),
             (Some(stored), Anchor { outbox_root: other, ..stored }),
+            (Some(stored), Anchor { outbox_closed: 1, ..stored }),
+            (Some(stored), Anchor { fees: 1, ..stored }),
             // A lower height.
             (Some(stored), anchor(6)),
             (None, anchor(6)),
@@ -266,6 +268,8 @@ fn signatures_are_for_one_anchor_shard_and_chain() {
             Anchor { header_hash: other, ..right.anchor },
             Anchor { inbox_consumed: 3, ..right.anchor },
             Anchor { outbox_root: other, ..right.anchor },
+            Anchor { outbox_closed: 1, ..right.anchor },
+            Anchor { fees: 1, ..right.anchor },
         ];
         for anchor in others {
             // The signature of another anchor under this one, and of this one under another.
@@ -292,6 +296,65 @@ fn the_inbox_is_consumed_forwards_and_no_further_than_it_reaches() {
         assert_ok!(consumed(5).submit());
         let empty = born(11, 0);
         assert_refused!(Candidate::new(empty, None, Anchor { inbox_consumed: 1, ..anchor(1) }), InboxNotReached);
+    });
+}
+
+#[test]
+fn what_is_closed_and_what_is_collected_never_shrinks() {
+    run(|| {
+        let (shard, stored) = anchored();
+        let (outbox_closed, fees) = (3, 5);
+        let next = Anchor { inbox_consumed: 2, outbox_closed, fees, ..anchor(9) };
+        assert_ok!(Candidate::new(shard, Some(&stored), next).submit());
+        next_block();
+        let then = |outbox_closed, fees| {
+            Candidate::new(shard, Some(&next), Anchor { outbox_closed, fees, number: 10, ..next })
+        };
+        assert_refused!(then(2, 5), OutboxClosedDecreased);
+        assert_refused!(then(0, 9), OutboxClosedDecreased);
+        assert_refused!(then(3, 4), FeesDecreased);
+        assert_ok!(then(3, 5).submit());
+        let stored = Sidechain::anchored(&shard).expect("it was anchored").anchor;
+        assert_eq!((stored.number, stored.outbox_closed, stored.fees), (10, 3, 5));
+    });
+}
+
+#[test]
+fn who_anchors_is_repaid_out_of_the_shards_fees() {
+    run(|| {
+        let (shard, stored) = anchored();
+        let encrypted_beneficiary = vec![10; 88].try_into().expect("88 bytes fit");
+        assert_ok!(EnclaveBridge::shield_funds(RuntimeOrigin::signed(founder()), shard, encrypted_beneficiary, UNIT));
+        let money = || Balances::free_balance(founder());
+        let by_founder = |candidate: Candidate| candidate.call().dispatch(RuntimeOrigin::signed(founder()));
+        let cost = |call: &RuntimeCall| {
+            let weight = weights::confirm_imported_sidechain_block::<Test>(1);
+            <SubmissionFee as pallet_enclave_bridge::SubmissionFee>::fee(weight, call.encoded_size())
+        };
+
+        let first = Anchor { inbox_consumed: 2, fees: UNIT / 2, ..anchor(8) };
+        let candidate = Candidate::new(shard, Some(&stored), first);
+        let (before, cost) = (money(), cost(&candidate.clone().call()));
+        assert_ok!(by_founder(candidate.clone()));
+        assert_eq!(money() - before, cost);
+        assert_eq!(FlowsOf::<Test>::get(shard), Flows { shielded: UNIT, paid: 0, repaid: cost });
+        assert_eq!(Escrow::<Test>::get(shard), UNIT - cost);
+
+        // Neither what is refused nor what conflicts.
+        let before = money();
+        assert!(by_founder(candidate).is_err());
+        next_block();
+        assert_ok!(by_founder(Candidate::new(shard, Some(&stored), Anchor { number: 9, ..first })));
+        assert!(matches!(events()[..], [Event::AnchorConflict { .. }]));
+        assert_eq!(money(), before);
+        // Nor beyond what was collected. An anchor lands all the same.
+        FlowsOf::<Test>::mutate(shard, |flows| flows.repaid = UNIT / 2 - 7);
+        assert_ok!(by_founder(Candidate::new(shard, Some(&first), Anchor { number: 9, ..first })));
+        assert_eq!(money() - before, 7);
+        next_block();
+        let ninth = Anchor { number: 9, ..first };
+        assert_ok!(by_founder(Candidate::new(shard, Some(&ninth), Anchor { number: 10, ..first })));
+        assert_eq!(money() - before, 7);
     });
 }
 
@@ -335,7 +398,7 @@ fn a_shard_under_maintenance_is_anchored() {
     run(|| {
         let (shard, stored) = anchored();
         Shards::<Test>::mutate(shard, |entry| {
-            entry.as_mut().expect("it was born").birth.config.maintenance_mode = true;
+            entry.as_mut().expect("it was born").config.active_config.maintenance_mode = true;
         });
         assert_ok!(Candidate::new(shard, Some(&stored), Anchor { inbox_consumed: 2, ..anchor(9) }).submit());
     });
@@ -365,6 +428,8 @@ fn layout_is_frozen() {
         assert_eq!(Error::<Test>::UnknownShard.encode(), [0]);
         assert_eq!(Error::<Test>::AlreadyAnchored.encode(), [1]);
         assert_eq!(Error::<Test>::InboxNotReached.encode(), [11]);
+        assert_eq!(Error::<Test>::OutboxClosedDecreased.encode(), [12]);
+        assert_eq!(Error::<Test>::FeesDecreased.encode(), [13]);
     });
 }
 

@@ -1,4 +1,4 @@
-//! What the call costs: layer one's storage, and a signature of every acknowledgement.
+//! What the call costs: layer one's storage, a signature of every acknowledgement, and the sender's repayment.
 
 use frame_support::{
     traits::Get,
@@ -21,6 +21,7 @@ pub fn confirm_imported_sidechain_block<T: Config>(acknowledgements: usize) -> W
     let reads = acknowledgements.saturating_mul(3).saturating_add(4);
     micros(SIGNATURE_MICROS.saturating_mul(acknowledgements).saturating_add(OVERHEAD_MICROS))
         .saturating_add(T::DbWeight::get().reads_writes(reads, 1))
+        .saturating_add(pallet_enclave_bridge::weights::repayment::<T>())
 }
 
 fn micros(micros: u64) -> Weight {

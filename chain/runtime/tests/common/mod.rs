@@ -3,8 +3,10 @@
 
 use cloister_attestation::{Evidence, Signed};
 use cloister_chain_primitives::{
-    registry::report_data, AccountId, Acknowledgement, Anchor, Balance, BlockNumber, EncryptedBeneficiary, Header,
-    Nonce, Registration, Request, ShardBirth, ShardConfig, ShardId, ShieldingKeys, H256, UNIT,
+    outbox::{outbox_id, OutboxTree},
+    registry::report_data,
+    AccountId, Acknowledgement, Anchor, Balance, BlockNumber, EncryptedBeneficiary, Header, Nonce, OutboxEntry,
+    OutboxKind, Registration, Request, ShardBirth, ShardConfig, ShardId, ShieldingKeys, H256, UNIT,
 };
 use cloister_runtime::{
     genesis, EnclaveBridge, Executive, Runtime, RuntimeCall, RuntimeEvent, RuntimeGenesisConfig, SignedPayload, System,
@@ -110,6 +112,21 @@ impl Chain {
         Executive::apply_extrinsic(signed(signer, call.into()))
     }
 
+    /// Sends an extrinsic that was signed before.
+    pub fn apply(&self, extrinsic: UncheckedExtrinsic) -> ApplyExtrinsicResult {
+        Executive::apply_extrinsic(extrinsic)
+    }
+
+    /// Signs a call as an enclave does: for some blocks from the newest finished one on.
+    pub fn sign_mortal(
+        &self,
+        signer: Sr25519Keyring,
+        call: impl Into<RuntimeCall>,
+        nonce: Nonce,
+    ) -> UncheckedExtrinsic {
+        signed_with(signer, call.into(), nonce, Era::mortal(64, u64::from(self.number - 1)))
+    }
+
     /// Sends a call that must take effect.
     pub fn succeed(&self, signer: Sr25519Keyring, call: impl Into<RuntimeCall>) {
         self.send(signer, call).expect("the extrinsic is valid").expect("the call takes effect");
@@ -174,29 +191,43 @@ pub fn incarnation() -> ed25519::Pair {
     ed25519::Pair::from_seed(&[6; 32])
 }
 
+/// Key of its next incarnation.
+pub fn next_incarnation() -> ed25519::Pair {
+    ed25519::Pair::from_seed(&[7; 32])
+}
+
 /// A registration of the founder that names a block.
 pub fn registration(block_number: BlockNumber, block_hash: &H256) -> Registration {
-    let (incarnation_key, tls_key_hash) = (incarnation().public().0, [7; 32]);
+    registration_of(&incarnation(), block_number, block_hash)
+}
+
+/// A registration of this incarnation of the founder.
+pub fn registration_of(incarnation: &ed25519::Pair, block_number: BlockNumber, block_hash: &H256) -> Registration {
+    let (incarnation_key, tls_key_hash) = (incarnation.public().0, [7; 32]);
     let stated = report_data(&genesis_hash(), &FOUNDER.to_account_id(), &incarnation_key, &tls_key_hash, block_hash);
     let evidence = Evidence::Dcap(scenario().with_report_data(&stated).quote());
     Registration { evidence, incarnation_key, tls_key_hash, block_number, url: None }
 }
 
 fn signed(signer: Sr25519Keyring, call: RuntimeCall) -> UncheckedExtrinsic {
+    signed_with(signer, call, System::account_nonce(signer.to_account_id()), Era::Immortal)
+}
+
+fn signed_with(signer: Sr25519Keyring, call: RuntimeCall, nonce: Nonce, era: Era) -> UncheckedExtrinsic {
     let account = signer.to_account_id();
-    let extension = extension(System::account_nonce(&account));
+    let extension = extension(nonce, era);
     let payload = SignedPayload::new(call.clone(), extension.clone()).expect("extensions know the chain");
     let signature = payload.using_encoded(|payload| signer.pair().sign(payload));
     UncheckedExtrinsic::new_signed(call, account.into(), signature.into(), extension)
 }
 
-fn extension(nonce: Nonce) -> TxExtension {
+fn extension(nonce: Nonce, era: Era) -> TxExtension {
     (
         frame_system::CheckNonZeroSender::new(),
         frame_system::CheckSpecVersion::new(),
         frame_system::CheckTxVersion::new(),
         frame_system::CheckGenesis::new(),
-        frame_system::CheckEra::from(Era::Immortal),
+        frame_system::CheckEra::from(era),
         frame_system::CheckNonce::from(nonce),
         frame_system::CheckWeight::new(),
         pallet_transaction_payment::ChargeTransactionPayment::from(0),
@@ -252,9 +283,25 @@ pub fn escrow(shard: &ShardId) -> AccountId {
     EnclaveBridge::escrow_account(shard)
 }
 
+/// A block of a shard with this height and so many consumed entries, which owes nothing and has no fees.
+pub fn block(number: u64, inbox_consumed: u64) -> Anchor {
+    let header_hash = H256::from_low_u64_be(number);
+    Anchor { number, header_hash, inbox_consumed, outbox_root: H256::zero(), outbox_closed: 0, fees: 0 }
+}
+
 /// Anchors a block of a shard, acknowledged by the founder.
 pub fn anchor(shard: ShardId, ancestor: Option<&Anchor>, anchor: &Anchor) -> RuntimeCall {
-    let signature = incarnation().sign(&anchor.signed_bytes(&genesis_hash(), &shard)).0;
+    anchor_by(&incarnation(), shard, ancestor, anchor)
+}
+
+/// Anchors a block of a shard, acknowledged by this incarnation of the founder.
+pub fn anchor_by(
+    incarnation: &ed25519::Pair,
+    shard: ShardId,
+    ancestor: Option<&Anchor>,
+    anchor: &Anchor,
+) -> RuntimeCall {
+    let signature = incarnation.sign(&anchor.signed_bytes(&genesis_hash(), &shard)).0;
     let acknowledgement = Acknowledgement { account: FOUNDER.to_account_id(), signature };
     pallet_sidechain::Call::<Runtime>::confirm_imported_sidechain_block {
         shard,
@@ -262,7 +309,37 @@ pub fn anchor(shard: ShardId, ancestor: Option<&Anchor>, anchor: &Anchor) -> Run
         finalization_candidate: anchor.confirmation(),
         inbox_consumed: anchor.inbox_consumed,
         outbox_root: anchor.outbox_root,
+        outbox_closed: anchor.outbox_closed,
+        fees: anchor.fees,
         acknowledgements: vec![acknowledgement].try_into().expect("one fits"),
     }
     .into()
+}
+
+/// The founder's confirmation of the newest finished block.
+pub fn confirm(chain: &Chain, shard: ShardId) -> RuntimeCall {
+    pallet_enclave_bridge::Call::<Runtime>::confirm_processed_parentchain_block {
+        shard,
+        block_hash: chain.parent(),
+        block_number: chain.number - 1,
+        trusted_calls_merkle_root: H256::repeat_byte(5),
+    }
+    .into()
+}
+
+/// An entry of a shard's outbox.
+pub fn entry(shard: ShardId, number: u64, kind: OutboxKind, beneficiary: AccountId, amount: Balance) -> OutboxEntry {
+    OutboxEntry { number, id: outbox_id(&genesis_hash(), &shard, 1, number), kind, beneficiary, amount }
+}
+
+/// What a shard owes.
+pub fn outbox(shard: ShardId, entries: Vec<OutboxEntry>) -> OutboxTree {
+    OutboxTree::new(&genesis_hash(), &shard, entries)
+}
+
+/// Has an entry of a shard's outbox settled.
+pub fn unshield(shard: ShardId, outbox: &OutboxTree, number: u64) -> RuntimeCall {
+    let (entry, path) = outbox.prove(number).expect("the entry is open");
+    let OutboxEntry { id: call_hash, beneficiary, amount, .. } = entry.clone();
+    pallet_enclave_bridge::Call::<Runtime>::unshield_funds { shard, beneficiary, amount, call_hash, path }.into()
 }

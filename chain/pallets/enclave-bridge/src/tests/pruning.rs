@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use cloister_chain_primitives::{InboxEntry, ShardBirth, ShardId, UNIT, storage};
+use cloister_chain_primitives::{EXISTENTIAL_DEPOSIT, InboxEntry, ShardBirth, ShardId, UNIT, Verdict, storage};
 use frame_support::{
     assert_noop, assert_ok,
     dispatch::GetDispatchInfo,
@@ -10,7 +10,7 @@ use proptest::{collection::vec, prelude::*, test_runner::Config};
 use sp_runtime::traits::Dispatchable;
 
 use super::{balance, born, by_founder, last_event, signed};
-use crate::{Error, Escrow, Event, Inbox, InboxLength, InboxPruned, mock::*, weights};
+use crate::{Error, Escrow, Event, Inbox, InboxLength, InboxPruned, Settled, SettledPruned, mock::*, weights};
 
 /// Appends an entry to the inbox in a block of its own.
 fn append(shard: ShardId) {
@@ -25,6 +25,11 @@ fn with_entries(count: u64) -> ShardId {
     shard
 }
 
+/// Anchors a block of a shard that has consumed so many entries.
+fn consumed(shard: ShardId, inbox_consumed: u64) {
+    anchor(shard, |anchor| anchor.inbox_consumed = inbox_consumed);
+}
+
 /// Numbers of the entries that stand in an inbox.
 fn left(shard: ShardId) -> Vec<u64> {
     let mut numbers: Vec<_> = Inbox::<Test>::iter_key_prefix(shard).collect();
@@ -36,7 +41,7 @@ fn left(shard: ShardId) -> Vec<u64> {
 fn what_is_consumed_goes_bit_by_bit() {
     run(|| {
         let shard = with_entries(10);
-        anchor(shard, 8);
+        consumed(shard, 8);
         // Three go with one call.
         for (pruned, rest) in [(3, 3..10), (6, 6..10), (8, 8..10), (8, 8..10)] {
             assert_ok!(confirm(shard).dispatch(by_founder()));
@@ -46,7 +51,7 @@ fn what_is_consumed_goes_bit_by_bit() {
         // Numbers go on.
         append(shard);
         assert_eq!((InboxLength::<Test>::get(shard), left(shard)), (11, vec![8, 9, 10]));
-        anchor(shard, 11);
+        consumed(shard, 11);
         assert_ok!(confirm(shard).dispatch(by_founder()));
         assert_eq!((InboxPruned::<Test>::get(shard), left(shard)), (11, vec![]));
     });
@@ -57,13 +62,13 @@ fn without_an_anchor_nothing_goes() {
     run(|| {
         let shard = with_entries(2);
         let other = born(ShardBirth { upgrade_delay: 11, ..birth() });
-        anchor(other, 0);
+        consumed(other, 0);
         for shard in [shard, other] {
             assert_ok!(confirm(shard).dispatch(by_founder()));
             assert!(!sp_io::storage::exists(&storage::inbox_pruned(&shard)));
         }
         // Nor with another shard's.
-        anchor(other, 2);
+        consumed(other, 2);
         assert_ok!(confirm(shard).dispatch(by_founder()));
         assert_eq!(left(shard), [0, 1]);
         let told = last_event();
@@ -78,9 +83,9 @@ fn without_an_anchor_nothing_goes() {
 fn an_anchor_that_goes_back_removes_and_restores_nothing() {
     run(|| {
         let shard = with_entries(4);
-        anchor(shard, 3);
+        consumed(shard, 3);
         assert_ok!(confirm(shard).dispatch(by_founder()));
-        anchor(shard, 1);
+        consumed(shard, 1);
         assert_ok!(confirm(shard).dispatch(by_founder()));
         assert_eq!((InboxPruned::<Test>::get(shard), left(shard)), (3, vec![3]));
     });
@@ -90,7 +95,7 @@ fn an_anchor_that_goes_back_removes_and_restores_nothing() {
 fn a_refused_confirmation_prunes_nothing() {
     run(|| {
         let shard = with_entries(2);
-        anchor(shard, 2);
+        consumed(shard, 2);
         assert_noop!(confirm(shard).dispatch(signed()), Error::<Test>::NotTheFounder);
         founder_serves(None);
         assert_noop!(confirm(shard).dispatch(by_founder()), Error::<Test>::FounderNotServing);
@@ -103,10 +108,10 @@ fn money_stays_in_the_escrow_when_its_entry_goes() {
     run(|| {
         let shard = born(birth());
         assert_ok!(shield(shard, UNIT).dispatch(signed()));
-        anchor(shard, 1);
+        consumed(shard, 1);
         assert_ok!(confirm(shard).dispatch(by_founder()));
         assert_eq!((left(shard), Escrow::<Test>::get(shard)), (vec![], UNIT));
-        assert_eq!(balance(&EnclaveBridge::escrow_account(&shard)), UNIT);
+        assert_eq!(balance(&EnclaveBridge::escrow_account(&shard)), UNIT + EXISTENTIAL_DEPOSIT);
     });
 }
 
@@ -114,17 +119,52 @@ fn money_stays_in_the_escrow_when_its_entry_goes() {
 fn founders_pay_for_what_they_prune() {
     run(|| {
         let shard = with_entries(5);
-        anchor(shard, 5);
+        consumed(shard, 5);
         let weight = weights::confirm_processed_parentchain_block::<Test>;
-        assert_eq!(confirm(shard).get_dispatch_info().call_weight, weight(MAX_PRUNED));
+        assert_eq!(confirm(shard).get_dispatch_info().call_weight, weight(MAX_PRUNED, MAX_PRUNED));
         for pruned in [3, 2, 0] {
             let done = confirm(shard).dispatch(by_founder()).expect("the founder may");
-            assert_eq!(done.actual_weight, Some(weight(pruned)));
+            assert_eq!(done.actual_weight, Some(weight(pruned, 0)));
+        }
+        anchor(shard, |anchor| anchor.outbox_closed = 5);
+        for pruned in [3, 2, 0] {
+            let done = confirm(shard).dispatch(by_founder()).expect("the founder may");
+            assert_eq!(done.actual_weight, Some(weight(0, pruned)));
         }
         let database: RuntimeDbWeight = <Test as frame_system::Config>::DbWeight::get();
         assert_ne!(database.writes(1), Weight::zero());
-        // Their count is written, too.
-        assert_eq!(weight(3), weight(0).saturating_add(database.writes(4)));
+        // Their counts are written, too.
+        assert_eq!(weight(3, 0), weight(0, 0).saturating_add(database.writes(4)));
+        assert_eq!(weight(3, 2), weight(0, 0).saturating_add(database.writes(7)));
+    });
+}
+
+#[test]
+fn verdicts_go_once_the_shard_has_closed_their_entries() {
+    run(|| {
+        let shard = born(birth());
+        for number in 0..6 {
+            Settled::<Test>::insert(shard, number, Verdict::Paid);
+        }
+        let left = || {
+            let mut numbers: Vec<_> = Settled::<Test>::iter_key_prefix(shard).collect();
+            numbers.sort();
+            numbers
+        };
+        assert_ok!(confirm(shard).dispatch(by_founder()));
+        assert_eq!(left(), [0, 1, 2, 3, 4, 5]);
+        anchor(shard, |anchor| anchor.outbox_closed = 4);
+        for (pruned, rest) in [(3, vec![3, 4, 5]), (4, vec![4, 5]), (4, vec![4, 5])] {
+            assert_ok!(confirm(shard).dispatch(by_founder()));
+            assert_eq!((SettledPruned::<Test>::get(shard), left()), (pruned, rest));
+        }
+        // What was never settled costs the shard's founder, and stops nothing.
+        anchor(shard, |anchor| anchor.outbox_closed = u64::MAX);
+        for pruned in [7, 10] {
+            assert_ok!(confirm(shard).dispatch(by_founder()));
+            assert_eq!((SettledPruned::<Test>::get(shard), left()), (pruned, vec![]));
+        }
+        assert_eq!(sp_io::storage::get(&storage::settled(&shard, 3)), None);
     });
 }
 
@@ -170,7 +210,7 @@ proptest! {
                     Step::Anchor(index, parts) => {
                         let model = &mut models[index];
                         model.consumed += (model.length - model.consumed) * u64::from(parts) / 255;
-                        anchor(shards[index], model.consumed);
+                        consumed(shards[index], model.consumed);
                     }
                     Step::Confirm(index) => {
                         assert_ok!(confirm(shards[index]).dispatch(by_founder()));
