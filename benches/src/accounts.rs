@@ -2,6 +2,7 @@
 //! longer than the benchmarks.
 
 use cloister_chain_primitives::{AccountId, Balance, UNIT};
+use cloister_wire::sidechain::Books;
 use codec::Encode;
 use sp_crypto_hashing::{blake2_128, twox_128};
 
@@ -10,8 +11,12 @@ pub const BALANCE: Balance = 1_000 * UNIT;
 
 /// Storage of these accounts, and no others.
 pub fn storage(ids: &[AccountId]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
-    let totals =
-        [(total_issuance(), (BALANCE * ids.len() as Balance).encode()), (count(), (ids.len() as u64).encode())];
+    let minted = BALANCE * ids.len() as Balance;
+    let totals = [
+        (total_issuance(), minted.encode()),
+        (books(), Books { minted, ..Books::default() }.encode()),
+        (count(), (ids.len() as u64).encode()),
+    ];
     ids.iter().flat_map(entries).chain(totals)
 }
 
@@ -30,6 +35,11 @@ pub fn entries(id: &AccountId) -> [(Vec<u8>, Vec<u8>); 2] {
 /// Key of the sum of all balances, a `Balance`.
 pub fn total_issuance() -> Vec<u8> {
     item("Balances", "TotalIssuance")
+}
+
+/// Key of what moved since the shard's birth, [`Books`].
+pub fn books() -> Vec<u8> {
+    item("Ledger", "Books")
 }
 
 /// Key of the number of accounts, a `u64`.

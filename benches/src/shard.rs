@@ -16,7 +16,7 @@ use cloister_simulation::World;
 use cloister_state::StateSecret;
 use cloister_stf::{Payments, Program};
 use cloister_store::{Store, Write};
-use cloister_wire::{TrustedCall, TrustedOperationStatus};
+use cloister_wire::{TrustedCall, TrustedOperationStatus, sidechain::Books};
 use codec::{Decode, Encode};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -296,6 +296,7 @@ impl Program for Filling {
         let read = |key: &[u8]| storage::get(key).expect("written by the first shielding");
         let count = u64::decode(&mut &read(&accounts::count())[..]).expect("a number");
         let issuance = Balance::decode(&mut &read(&accounts::total_issuance())[..]).expect("a balance");
+        let mut books = Books::decode(&mut &read(&accounts::books())[..]).expect("books");
         let until = self.accounts.min(count + ACCOUNTS_PER_FILL);
         for index in count..until {
             for (key, value) in accounts::entries(&self.id(index - 1)) {
@@ -303,7 +304,10 @@ impl Program for Filling {
             }
         }
         storage::set(&accounts::count(), &until.encode());
-        storage::set(&accounts::total_issuance(), &(issuance + BALANCE * Balance::from(until - count)).encode());
+        let minted = BALANCE * Balance::from(until - count);
+        books.minted += minted;
+        storage::set(&accounts::total_issuance(), &(issuance + minted).encode());
+        storage::set(&accounts::books(), &books.encode());
         Ok(())
     }
 }
@@ -318,6 +322,6 @@ const IDENTITY: [u8; 32] = [9; 32];
 const SENDERS: usize = 1_000;
 const SLOT_MS: u64 = 300;
 const SLOTS_PER_FINALITY: u64 = 20;
-/// Two keys each, and two for the sums; a call may write 2 000.
+/// Two keys each, and three for the sums; a call may write 2 000.
 const ACCOUNTS_PER_FILL: u64 = 900;
 const FILLS_PER_BLOCK: u32 = 10;

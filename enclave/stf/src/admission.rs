@@ -2,13 +2,17 @@
 
 use core::fmt;
 
-use cloister_chain_primitives::{AccountId, H256, Nonce};
+use cloister_chain_primitives::{AccountId, Balance, H256, Nonce, ShardMode};
 use cloister_wire::{SignatureScope, TrustedCall, TrustedCallSigned};
+use frame_support::traits::{
+    fungible::Mutate,
+    tokens::{Fortitude, Precision, Preservation},
+};
 
 use crate::{
-    Payments, Program,
-    ledger::Nonces,
-    runtime::{Runtime, System},
+    Fee, Payments, Program,
+    ledger::{Nonces, Pallet as Ledger},
+    runtime::{Balances, Runtime, System},
 };
 
 /// What the measured configuration says about calls.
@@ -49,6 +53,7 @@ pub struct VerifiedCall {
     call: TrustedCall,
     nonce: Nonce,
     weight: u64,
+    fee: Fee,
 }
 
 impl VerifiedCall {
@@ -76,6 +81,11 @@ impl VerifiedCall {
     pub fn weight(&self) -> u64 {
         self.weight
     }
+
+    /// What its sender pays.
+    pub fn fee(&self) -> Fee {
+        self.fee
+    }
 }
 
 /// Why a call is not included in a block. It leaves no trace in the state.
@@ -94,9 +104,9 @@ pub enum Refused {
     /// The sender is not root.
     #[error("only root may set balances")]
     NotRoot,
-    /// The way out of a shard is not open.
-    #[error("unshielding comes with \"Money and calls both ways\" and is not available yet")]
-    UnshieldUnavailable,
+    /// Money leaves the shard on which it is.
+    #[error("the call unshields from another shard")]
+    OtherShard,
     /// No slot has room for the call.
     #[error("call weighs {weight} ps, more than the {limit} ps that a slot has")]
     TooHeavy {
@@ -119,6 +129,15 @@ pub enum Refused {
     /// The sender has no account that could answer for the call.
     #[error("sender does not exist on this shard")]
     NoAccount,
+    /// The sender has less than the fee and the existential deposit.
+    #[error("sender cannot pay the fee of {0} planck and keep the existential deposit")]
+    CannotPayFee(Balance),
+    /// The shard takes only calls by which money leaves it.
+    #[error("the shard is in maintenance: only unshieldings are taken")]
+    Maintenance,
+    /// The shard takes no calls.
+    #[error("the shard is retired: every account is paid on layer one")]
+    Retired,
     /// The runtime broke while admitting the call.
     #[error("call panicked at admission")]
     Panicked,
@@ -141,18 +160,25 @@ pub fn verify(
             return Err(Refused::NotRoot);
         }
         TrustedCall::BalanceSetBalance(..) => {}
-        TrustedCall::BalanceUnshield(..) => return Err(Refused::UnshieldUnavailable),
+        TrustedCall::BalanceUnshield(.., shard) if *shard != scope.shard => return Err(Refused::OtherShard),
+        TrustedCall::BalanceUnshield(..) => {}
         TrustedCall::BalanceShield(..) | TrustedCall::TimestampSet(..) => return Err(Refused::EnclaveOnly),
     }
     let weight = rules.program.weight(&signed.call);
     if weight > rules.max_weight {
         return Err(Refused::TooHeavy { weight, limit: rules.max_weight });
     }
-    Ok(VerifiedCall { hash, call: signed.call, nonce: signed.nonce, weight })
+    let fee = rules.program.fee(&signed.call);
+    Ok(VerifiedCall { hash, call: signed.call, nonce: signed.nonce, weight, fee })
 }
 
-/// Checks a call against the state and takes its nonce. Inside externalities.
-pub(crate) fn admit(call: &VerifiedCall) -> Result<(), Refused> {
+/// Checks a call against the state, takes its nonce and the fee. Inside externalities.
+pub(crate) fn admit(call: &VerifiedCall, mode: ShardMode, fee: Balance) -> Result<(), Refused> {
+    match (mode, &call.call) {
+        (ShardMode::Open, _) | (ShardMode::Maintenance, TrustedCall::BalanceUnshield(..)) => {}
+        (ShardMode::Maintenance, _) => return Err(Refused::Maintenance),
+        (ShardMode::Retired, _) => return Err(Refused::Retired),
+    }
     let sender = call.sender();
     let expected = Nonces::<Runtime>::get(sender);
     if call.nonce != expected {
@@ -164,5 +190,11 @@ pub(crate) fn admit(call: &VerifiedCall) -> Result<(), Refused> {
         return Err(Refused::NoAccount);
     }
     Nonces::<Runtime>::insert(sender, expected.checked_add(1).ok_or(Refused::NoncesUsedUp)?);
+    if fee > 0 {
+        // Whoever can pay is not reaped by it: the nonce's account exists, whatever the call does then.
+        Balances::burn_from(sender, fee, Preservation::Preserve, Precision::Exact, Fortitude::Polite)
+            .map_err(|_| Refused::CannotPayFee(fee))?;
+        Ledger::<Runtime>::book(|books| &mut books.fees, fee).map_err(|_| Refused::CannotPayFee(fee))?;
+    }
     Ok(())
 }

@@ -3,19 +3,19 @@
 use core::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, Hashing, Moment};
-use cloister_state::{ShardState, StateDiff};
+use cloister_chain_primitives::{Balance, BlockNumber, H256, Hashing, Moment, ShardMode};
+use cloister_state::ShardState;
+use cloister_wire::sidechain;
 use frame_support::traits::{OnFinalize, OnInitialize, UnfilteredDispatchable};
 use sp_state_machine::OverlayedChanges;
 
 use crate::{
-    Program, Refused, VerifiedCall,
+    BlockError, CallOutcome, Finished, InvokeOutcome, Owed, Program, Refused, VerifiedCall,
     admission::admit,
-    dispatch,
-    ledger::{Inbox, LayerOne, Pallet as Ledger},
+    ledger::{Books, Inbox, LayerOne, Outbox, Pallet as Ledger},
     meter::Meter,
     read,
-    runtime::{AllPalletsWithSystem, Runtime, RuntimeOrigin, System, Timestamp},
+    runtime::{AllPalletsWithSystem, Balances, Runtime, RuntimeOrigin, System, Timestamp},
     scratch,
 };
 
@@ -30,79 +30,8 @@ pub struct BlockContext {
     pub layer_one_number: BlockNumber,
     /// Its hash.
     pub layer_one_head: H256,
-}
-
-/// What became of a call that stands in the block. Its nonce is used in either case.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CallOutcome {
-    /// It did what it says.
-    Done,
-    /// It changed nothing but the nonce, for this reason.
-    Failed(String),
-}
-
-/// What became of an inbox entry that holds a call.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum InvokeOutcome {
-    /// It does not decrypt to a call that its sender signed.
-    Unreadable,
-    /// The call may not be tried. It changed nothing.
-    Refused(Refused),
-    /// The call stands in the block.
-    Executed(CallOutcome),
-}
-
-/// What became of a shielding.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ShieldOutcome {
-    /// The beneficiary has the money.
-    Credited,
-    /// It waits to be returned to who paid on layer one.
-    SetAside,
-}
-
-/// Why a block cannot go on. The execution must be dropped; the state is untouched.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BlockError {
-    /// Not the successor of the state's block.
-    #[error("block number is {got}, expected {expected}")]
-    Number {
-        /// The parent's plus one.
-        expected: u64,
-        /// The context's.
-        got: u64,
-    },
-    /// Before the parent's time.
-    #[error("time {got} is before the parent's {parent}")]
-    Time {
-        /// Of the block before.
-        parent: Moment,
-        /// The context's.
-        got: Moment,
-    },
-    /// Before the parent's head.
-    #[error("layer-one height {got} is below the parent's {parent}")]
-    LayerOne {
-        /// Of the block before.
-        parent: BlockNumber,
-        /// The context's.
-        got: BlockNumber,
-    },
-    /// An inbox entry was left out or comes twice.
-    #[error("inbox entry is number {got}, expected {expected}")]
-    Inbox {
-        /// The first that was not consumed.
-        expected: u64,
-        /// The entry's.
-        got: u64,
-    },
-    /// A pallet panicked outside of a call.
-    #[error("runtime panicked")]
-    Panicked,
-    /// A pallet used a child trie, which a diff cannot carry.
-    #[error("runtime wrote a child trie")]
-    ChildTrie,
+    /// What the shard does, by its entry in that block's state.
+    pub mode: ShardMode,
 }
 
 /// A block in the making.
@@ -110,8 +39,12 @@ pub struct BlockExecution<'a> {
     state: &'a ShardState,
     overlay: OverlayedChanges<Hashing>,
     number: u64,
+    pub(crate) mode: ShardMode,
     program: &'static dyn Program,
     written: usize,
+    /// The number of the first entry of the outbox that the block may open.
+    pub(crate) outbox_from: u64,
+    opened: Vec<Owed>,
 }
 
 impl<'a> BlockExecution<'a> {
@@ -121,10 +54,12 @@ impl<'a> BlockExecution<'a> {
         context: BlockContext,
         program: &'static dyn Program,
     ) -> Result<Self, BlockError> {
-        let BlockContext { number, timestamp, layer_one_number, layer_one_head } = context;
-        let mut block = Self { state, overlay: OverlayedChanges::default(), number, program, written: 0 };
+        let BlockContext { number, timestamp, layer_one_number, layer_one_head, mode } = context;
+        let (overlay, written, opened) = (OverlayedChanges::default(), 0, Vec::new());
+        let outbox_from = read::books(state).outbox_next;
+        let mut block = Self { state, overlay, number, mode, program, written, outbox_from, opened };
         block
-            .transact(|| {
+            .attempt(|| {
                 let expected = System::block_number().saturating_add(1);
                 if number != expected {
                     return Err(BlockError::Number { expected, got: number });
@@ -145,37 +80,20 @@ impl<'a> BlockExecution<'a> {
                     .map(drop)
                     .map_err(|_| BlockError::Panicked)
             })
-            .unwrap_or(Err(BlockError::Panicked))?;
-        Ok(block)
-    }
-
-    /// Consumes inbox entry `number`, a shielding by `sender` on layer one. `beneficiary` is `None` where what the
-    /// sender encrypted is no account.
-    pub fn shield(
-        &mut self,
-        number: u64,
-        beneficiary: Option<AccountId>,
-        amount: Balance,
-        sender: &AccountId,
-    ) -> Result<ShieldOutcome, BlockError> {
-        self.expect_inbox(number)?;
-        let credited = beneficiary
-            .is_some_and(|account| matches!(self.transact(|| dispatch::credit(&account, amount)), Ok(Ok(()))));
-        let outcome = if credited { ShieldOutcome::Credited } else { ShieldOutcome::SetAside };
-        self.infallible(|| Ledger::<Runtime>::consume_shield(number, sender, amount, outcome))?;
-        Ok(outcome)
+            .map(|()| block)
     }
 
     /// Consumes inbox entry `number` and tries the call in it, `None` where there is none to try.
     ///
     /// An entry comes from layer one and cannot be left out: a refused call leaves nothing but the consumed entry, and
-    /// one that is executed has used its nonce, whatever fails.
+    /// one that is executed has used its nonce and paid its fee, whatever fails.
     pub fn invoke(&mut self, number: u64, call: Option<&VerifiedCall>) -> Result<InvokeOutcome, BlockError> {
         let program = self.program;
         self.invoke_and(number, call, |call| program.execute(call.call()))
     }
 
-    /// Consumes inbox entry `number` and the nonce of the call in it, which fails for this reason without being tried.
+    /// Consumes inbox entry `number` with nonce and fee of the call in it, which fails for this reason without being
+    /// tried.
     pub fn fail_invoke(&mut self, number: u64, call: &VerifiedCall, reason: &str) -> Result<InvokeOutcome, BlockError> {
         self.invoke_and(number, Some(call), |_| Err(reason.into()))
     }
@@ -183,13 +101,21 @@ impl<'a> BlockExecution<'a> {
     /// Consumes inbox entry `number`, a call, without looking at it.
     pub fn set_aside_invoke(&mut self, number: u64) -> Result<(), BlockError> {
         self.expect_inbox(number)?;
-        self.infallible(Ledger::<Runtime>::consume_invoke)
+        self.attempt(|| {
+            Ledger::<Runtime>::consume_invoke();
+            Ok(())
+        })
     }
 
     /// Tries a call. A refused one is not part of the block.
     pub fn call(&mut self, call: &VerifiedCall) -> Result<CallOutcome, Refused> {
         let program = self.program;
-        self.admit_and(call, || program.execute(call.call()))
+        self.admit_and(call, call.fee().direct(), || program.execute(call.call()))
+    }
+
+    /// Entries of the outbox that were opened so far, ascending by number.
+    pub fn opened(&self) -> &[Owed] {
+        &self.opened
     }
 
     /// Bytes of keys and values that its calls wrote so far: no less than those in the diff.
@@ -197,24 +123,25 @@ impl<'a> BlockExecution<'a> {
         self.written
     }
 
-    /// Closes the block. Keys that have their old value again are not in the diff.
-    pub fn finish(mut self) -> Result<StateDiff, BlockError> {
+    /// Closes the block, unless money was made or lost in it.
+    pub fn finish(mut self) -> Result<Finished, BlockError> {
         let number = self.number;
-        self.infallible(|| AllPalletsWithSystem::on_finalize(number))?;
+        let books = self.attempt(|| {
+            AllPalletsWithSystem::on_finalize(number);
+            balanced().ok_or(BlockError::Issuance)
+        })?;
         if self.overlay.children().next().is_some() {
             return Err(BlockError::ChildTrie);
         }
         let state = self.state;
-        Ok(self
-            .overlay
-            .changes_mut()
-            .filter(|(key, _)| !scratch::is_scratch(key))
-            .filter_map(|(key, value)| {
-                let value = value.value();
-                let changed = state.get(key) != value.map(Vec::as_slice);
-                changed.then(|| (key.clone(), value.cloned()))
-            })
-            .collect())
+        let changes = self.overlay.changes_mut().filter(|(key, _)| !scratch::is_scratch(key));
+        let changes = changes.filter_map(|(key, value)| {
+            let value = value.value();
+            // A key that has its old value again has not changed.
+            let changed = state.get(key) != value.map(Vec::as_slice);
+            changed.then(|| (key.clone(), value.cloned()))
+        });
+        Ok(Finished { diff: changes.collect(), books, opened: self.opened })
     }
 
     fn invoke_and(
@@ -225,7 +152,7 @@ impl<'a> BlockExecution<'a> {
     ) -> Result<InvokeOutcome, BlockError> {
         self.set_aside_invoke(number)?;
         let Some(call) = call else { return Ok(InvokeOutcome::Unreadable) };
-        Ok(match self.admit_and(call, || execute(call)) {
+        Ok(match self.admit_and(call, call.fee().indirect(), || execute(call)) {
             Ok(outcome) => InvokeOutcome::Executed(outcome),
             Err(refused) => InvokeOutcome::Refused(refused),
         })
@@ -234,36 +161,49 @@ impl<'a> BlockExecution<'a> {
     fn admit_and(
         &mut self,
         call: &VerifiedCall,
+        fee: Balance,
         execute: impl FnOnce() -> Result<(), String>,
     ) -> Result<CallOutcome, Refused> {
-        self.transact(|| admit(call)).unwrap_or(Err(Refused::Panicked))?;
+        let mode = self.mode;
+        self.transact(|| admit(call, mode, fee)).unwrap_or(Err(Refused::Panicked))?;
         let mut meter = Meter::default();
-        let result = self.transact_on(|overlay, state| meter.run(overlay, state, execute));
-        self.written = self.written.saturating_add(meter.written());
+        let result = self.transact_on(|overlay, state| {
+            meter.run(overlay, state, execute)?;
+            // Whatever is wrong with a call, it must not cost the block.
+            read::with(overlay, state, balanced).map(drop).ok_or_else(|| BlockError::Issuance.to_string())
+        });
+        self.written = self.written.saturating_add(ADMISSION_BYTES).saturating_add(meter.written());
         Ok(match result {
-            Ok(Ok(())) => CallOutcome::Done,
+            Ok(Ok(())) => {
+                self.note_opened();
+                CallOutcome::Done
+            }
             Ok(Err(reason)) => CallOutcome::Failed(reason),
             Err(Panicked) => CallOutcome::Failed(meter.stopped().map_or("panicked".into(), |stop| stop.to_string())),
         })
     }
 
-    fn expect_inbox(&mut self, number: u64) -> Result<(), BlockError> {
+    /// Looks what the last change has opened in the outbox.
+    pub(crate) fn note_opened(&mut self) {
+        let from = self.opened.last().map_or(self.outbox_from, |last| last.number.saturating_add(1));
+        let opened = read::with(&mut self.overlay, self.state, || {
+            let numbers = from..Books::<Runtime>::get().outbox_next;
+            numbers.filter_map(|number| Outbox::<Runtime>::get(number.to_be_bytes())).collect::<Vec<_>>()
+        });
+        self.opened.extend(opened);
+    }
+
+    pub(crate) fn expect_inbox(&mut self, number: u64) -> Result<(), BlockError> {
         let expected = read::with(&mut self.overlay, self.state, || Inbox::<Runtime>::get().entries);
         if number == expected { Ok(()) } else { Err(BlockError::Inbox { expected, got: number }) }
     }
 
-    fn infallible(&mut self, change: impl FnOnce()) -> Result<(), BlockError> {
-        let change = || {
-            change();
-            Ok::<_, ()>(())
-        };
-        match self.transact(change) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(())) | Err(Panicked) => Err(BlockError::Panicked),
-        }
+    /// Makes a change that is the enclave's own: if it fails, so does the block.
+    pub(crate) fn attempt<T>(&mut self, change: impl FnOnce() -> Result<T, BlockError>) -> Result<T, BlockError> {
+        self.transact(change).unwrap_or(Err(BlockError::Panicked))
     }
 
-    fn transact<T, E>(&mut self, change: impl FnOnce() -> Result<T, E>) -> Result<Result<T, E>, Panicked> {
+    pub(crate) fn transact<T, E>(&mut self, change: impl FnOnce() -> Result<T, E>) -> Result<Result<T, E>, Panicked> {
         self.transact_on(|overlay, state| read::with(overlay, state, change))
     }
 
@@ -301,9 +241,18 @@ impl fmt::Debug for BlockExecution<'_> {
     }
 }
 
+/// The books, if the balances sum up to what they say. Inside externalities.
+fn balanced() -> Option<sidechain::Books> {
+    let books = sidechain::Books::from(Books::<Runtime>::get());
+    (books.issuance() == Some(Balances::total_issuance())).then_some(books)
+}
+
 /// A panic was caught; its message went to the process's hook, except of one that a meter made.
-#[derive(Debug)]
-struct Panicked;
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Panicked;
+
+/// No less than what admission writes: an account, a nonce, the books and the issuance, with their keys.
+const ADMISSION_BYTES: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -314,10 +263,15 @@ mod tests {
     use sp_runtime::{DispatchError, TransactionOutcome};
 
     use super::*;
-    use crate::{Payments, Rules, genesis_storage, runtime::Balances, verify};
+    use crate::{Payments, Rules, ShieldOutcome, dispatch, genesis_storage, verify};
 
-    const CONTEXT: BlockContext =
-        BlockContext { number: 1, timestamp: 1, layer_one_number: 1, layer_one_head: H256::repeat_byte(1) };
+    const CONTEXT: BlockContext = BlockContext {
+        number: 1,
+        timestamp: 1,
+        layer_one_number: 1,
+        layer_one_head: H256::repeat_byte(1),
+        mode: ShardMode::Open,
+    };
 
     fn genesis() -> ShardState {
         ShardState::genesis(genesis_storage().unwrap(), &CommitmentKey::from_bytes([1; 32]))
@@ -339,13 +293,13 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_takes_back_everything_but_the_nonce() {
+    fn a_panic_takes_back_everything_but_nonce_and_fee() {
         let state = genesis();
         let mut quiet = begin(&state);
         assert_eq!(quiet.call(&noop()), Ok(CallOutcome::Done));
 
         let mut block = begin(&state);
-        let outcome = block.admit_and(&noop(), || {
+        let outcome = block.admit_and(&noop(), noop().fee().direct(), || {
             unhashed::put(b"outside", &1u8);
             dispatch::credit(&Bob.to_account_id(), 1 << 60).unwrap();
             with_transaction(|| -> TransactionOutcome<Result<(), DispatchError>> {
@@ -378,29 +332,49 @@ mod tests {
             Ok::<_, ()>(())
         });
         assert!(matches!(result, Ok(Ok(()))));
-        let diff = block.finish().unwrap();
-        assert!(diff.changes().any(|(key, _)| key == b"kept"));
-        assert!(!diff.changes().any(|(key, _)| key == b"dangling"));
+        let finished = block.finish().unwrap();
+        assert!(finished.diff.changes().any(|(key, _)| key == b"kept"));
+        assert!(!finished.diff.changes().any(|(key, _)| key == b"dangling"));
     }
 
     #[test]
-    fn a_shielding_that_would_overflow_is_set_aside() {
+    fn money_from_nowhere_fails_the_call_that_makes_it() {
+        let state = genesis();
+        let mut quiet = begin(&state);
+        assert_eq!(quiet.call(&noop()), Ok(CallOutcome::Done));
+        let mut block = begin(&state);
+        let outcome =
+            block.admit_and(&noop(), noop().fee().direct(), || dispatch::credit(&Bob.to_account_id(), 1 << 60));
+        assert_eq!(outcome, Ok(CallOutcome::Failed("the balances do not sum up to what the books say".into())));
+        assert_eq!(block.finish(), quiet.finish());
+    }
+
+    #[test]
+    fn a_block_that_makes_or_loses_money_is_not_finished() {
         let state = genesis();
         let mut block = begin(&state);
-        let issuance = read::with(&mut block.overlay, &state, Balances::total_issuance);
-        let outcome = block.shield(1, Some(Alice.to_account_id()), u128::MAX, &Bob.to_account_id());
-        assert_eq!(outcome, Ok(ShieldOutcome::SetAside));
-        assert_eq!(read::with(&mut block.overlay, &state, Balances::total_issuance), issuance);
+        assert_eq!(block.transact(|| dispatch::credit(&Bob.to_account_id(), 1 << 60)), Ok(Ok(())));
+        assert_eq!(block.finish(), Err(BlockError::Issuance));
+        let mut block = begin(&state);
+        assert_eq!(block.transact(|| Ledger::<Runtime>::book(|books| &mut books.fees, 1)), Ok(Ok(())));
+        assert_eq!(block.finish(), Err(BlockError::Issuance));
+        let mut block = begin(&state);
+        assert_eq!(block.transact(|| Ledger::<Runtime>::book(|books| &mut books.fees, u128::MAX)), Ok(Ok(())));
+        assert_eq!(block.finish(), Err(BlockError::Issuance), "less than nothing");
     }
 
     #[test]
     fn child_tries_are_refused() {
         let state = genesis();
         let mut block = begin(&state);
-        block.infallible(|| sp_io::default_child_storage::set(b"child", b"key", b"value")).unwrap();
+        let write = || {
+            sp_io::default_child_storage::set(b"child", b"key", b"value");
+            Ok(())
+        };
+        block.attempt(write).unwrap();
         assert_eq!(block.finish(), Err(BlockError::ChildTrie));
         let mut block = begin(&state);
-        let read = block.infallible(|| drop(sp_io::default_child_storage::get(b"child", b"key")));
+        let read = block.attempt(|| Ok(sp_io::default_child_storage::get(b"child", b"key").is_some()));
         assert_eq!(read, Err(BlockError::Panicked));
     }
 }

@@ -1,13 +1,13 @@
-//! The shard's books beside the balances: nonces, the inbox, shieldings set aside, dust, layer one's head.
+//! The shard's books beside the balances: what moved since its birth, nonces, the inbox, the outbox, layer one's head.
 //!
 //! A FRAME pallet without calls: only the enclave writes here.
 
-use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, Nonce};
-use cloister_wire::InboxStatus;
+use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, Nonce, OutboxKind};
+use cloister_wire::{InboxStatus, sidechain};
 use frame_support::traits::{OnKilledAccount, OnNewAccount};
 pub use pallet::*;
 
-use crate::ShieldOutcome;
+use crate::{Owed, ShieldOutcome};
 
 #[allow(missing_docs, clippy::expect_used, reason = "of what FRAME's macro generates")]
 #[frame_support::pallet]
@@ -30,13 +30,17 @@ pub mod pallet {
     #[pallet::storage]
     pub type Inbox<T: Config> = StorageValue<_, Consumed, ValueQuery>;
 
-    /// Shieldings that could not be credited, by inbox number: who paid on layer one, and how much is owed to them.
+    /// What moved since the shard's birth.
     #[pallet::storage]
-    pub type SetAside<T: Config> = StorageMap<_, Twox64Concat, u64, (AccountId, Balance)>;
+    pub type Books<T: Config> = StorageValue<_, Totals, ValueQuery>;
 
-    /// Planck of reaped accounts that are too few to open the fee account.
+    /// Open entries of the outbox. Keys are numbers, big endian and without a hash: the order of keys is theirs.
     #[pallet::storage]
-    pub type Dust<T: Config> = StorageValue<_, Balance, ValueQuery>;
+    pub type Outbox<T: Config> = CountedStorageMap<_, Identity, [u8; 8], Owed>;
+
+    /// How many of them are returned shieldings.
+    #[pallet::storage]
+    pub type Returns<T: Config> = StorageValue<_, u32, ValueQuery>;
 
     /// How many accounts exist.
     #[pallet::storage]
@@ -55,10 +59,37 @@ pub mod pallet {
         pub invokes: u64,
         /// Of those, shieldings that were credited.
         pub shields_credited: u64,
-        /// Of those, shieldings that were set aside.
-        pub shields_set_aside: u64,
+        /// Of those, shieldings that go back to who paid them.
+        pub shields_returned: u64,
+    }
+
+    /// [`sidechain::Books`] as storage needs them.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, MaxEncodedLen, TypeInfo)]
+    pub struct Totals {
+        /// Shieldings consumed.
+        pub shielded: Balance,
+        /// Entries of the outbox opened.
+        pub opened: Balance,
+        /// Of those, closed as paid.
+        pub paid: Balance,
+        /// Of those, closed as refused and credited again.
+        pub refunded: Balance,
+        /// Fees and dust.
+        pub fees: Balance,
+        /// Set out of nothing.
+        pub minted: Balance,
+        /// Set to nothing.
+        pub burnt: Balance,
+        /// Number of the next entry of the outbox.
+        pub outbox_next: u64,
+        /// Entries of the outbox below this number are closed.
+        pub outbox_closed: u64,
     }
 }
+
+/// A sum of the books exceeds what a balance can hold: more than layer one can ever have moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Overflow;
 
 impl<T: Config> Pallet<T> {
     /// Consumes the next entry, a call.
@@ -69,19 +100,63 @@ impl<T: Config> Pallet<T> {
         });
     }
 
-    /// Consumes the next entry, which has this number, a shielding of `amount` by `sender`.
-    pub(crate) fn consume_shield(number: u64, sender: &AccountId, amount: Balance, outcome: ShieldOutcome) {
+    /// Consumes the next entry, a shielding.
+    pub(crate) fn consume_shield(amount: Balance, outcome: ShieldOutcome) -> Result<(), Overflow> {
         Inbox::<T>::mutate(|inbox| {
             inbox.entries = inbox.entries.saturating_add(1);
             let count = match outcome {
                 ShieldOutcome::Credited => &mut inbox.shields_credited,
-                ShieldOutcome::SetAside => &mut inbox.shields_set_aside,
+                ShieldOutcome::Returned => &mut inbox.shields_returned,
             };
             *count = count.saturating_add(1);
         });
-        if outcome == ShieldOutcome::SetAside {
-            SetAside::<T>::insert(number, (sender, amount));
+        Self::book(|books| &mut books.shielded, amount)
+    }
+
+    /// Adds to a sum of the books.
+    pub(crate) fn book(sum: impl FnOnce(&mut Totals) -> &mut Balance, amount: Balance) -> Result<(), Overflow> {
+        Books::<T>::try_mutate(|books| {
+            let sum = sum(books);
+            *sum = sum.checked_add(amount).ok_or(Overflow)?;
+            Ok(())
+        })
+    }
+
+    /// Gives an entry of the outbox its number, which it does not have yet, and puts it in.
+    pub(crate) fn open(mut entry: Owed) -> Result<(), Overflow> {
+        Books::<T>::try_mutate(|books| {
+            entry.number = books.outbox_next;
+            books.outbox_next = books.outbox_next.checked_add(1).ok_or(Overflow)?;
+            books.opened = books.opened.checked_add(entry.amount).ok_or(Overflow)?;
+            if entry.kind == OutboxKind::Return {
+                Returns::<T>::mutate(|returns| *returns = returns.saturating_add(1));
+            }
+            Outbox::<T>::insert(entry.number.to_be_bytes(), entry);
+            Ok(())
+        })
+    }
+
+    /// Takes an entry out of the outbox, if it is there.
+    pub(crate) fn close(number: u64) -> Option<Owed> {
+        let key = number.to_be_bytes();
+        let entry = Outbox::<T>::take(key)?;
+        if entry.kind == OutboxKind::Return {
+            Returns::<T>::mutate(|returns| *returns = returns.saturating_sub(1));
         }
+        Books::<T>::mutate(|books| {
+            if books.outbox_closed == number {
+                // The entries that are passed over here are closed, and are never passed over again.
+                let after = Outbox::<T>::iter_from(Outbox::<T>::hashed_key_for(key)).next();
+                books.outbox_closed = after.map_or(books.outbox_next, |(key, _)| u64::from_be_bytes(key));
+            }
+        });
+        Some(entry)
+    }
+
+    /// How many unshieldings and exits the outbox takes. Returns, which anybody can cause on layer one, take no room from
+    /// them.
+    pub(crate) fn room() -> u32 {
+        crate::MAX_OPEN_OUTBOX.saturating_sub(Outbox::<T>::count().saturating_sub(Returns::<T>::get()))
     }
 }
 
@@ -103,7 +178,14 @@ impl From<Consumed> for InboxStatus {
             consumed: consumed.entries,
             invokes: consumed.invokes,
             shields_credited: consumed.shields_credited,
-            shields_set_aside: consumed.shields_set_aside,
+            shields_returned: consumed.shields_returned,
         }
+    }
+}
+
+impl From<Totals> for sidechain::Books {
+    fn from(totals: Totals) -> Self {
+        let Totals { shielded, opened, paid, refunded, fees, minted, burnt, outbox_next, outbox_closed } = totals;
+        Self { shielded, opened, paid, refunded, fees, minted, burnt, outbox_next, outbox_closed }
     }
 }

@@ -2,13 +2,18 @@
 
 use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, Hashing, Nonce};
 use cloister_state::ShardState;
-use cloister_wire::{InboxStatus, TrustedGetter};
+use cloister_wire::{InboxStatus, TrustedGetter, sidechain};
 use codec::Encode;
+use frame_support::traits::{
+    fungible::Inspect,
+    tokens::{Fortitude, Preservation},
+};
 use sp_externalities::set_and_run_with_externalities;
 use sp_state_machine::{Ext, OverlayedChanges};
 
 use crate::{
-    ledger::{Accounts, Inbox, LayerOne, Nonces, SetAside},
+    Owed, VerifiedCall,
+    ledger::{Accounts, Books, Inbox, LayerOne, Nonces, Outbox},
     runtime::{Balances, Runtime, System},
 };
 
@@ -37,19 +42,31 @@ pub fn account_count(state: &ShardState) -> u64 {
     read(state, Accounts::<Runtime>::get)
 }
 
-/// All planck of the shard: the balances of all accounts and the dust that waits for the fee account.
+/// Whether the sender of a direct call could pay its fee now.
+pub fn can_pay_fee(state: &ShardState, call: &VerifiedCall) -> bool {
+    let spendable = || Balances::reducible_balance(call.sender(), Preservation::Preserve, Fortitude::Polite);
+    let fee = call.fee().direct();
+    fee == 0 || read(state, spendable) >= fee
+}
+
+/// All planck of the shard: the balances of all accounts.
 pub fn total_issuance(state: &ShardState) -> Balance {
     read(state, Balances::total_issuance)
+}
+
+/// What moved since the shard's birth.
+pub fn books(state: &ShardState) -> sidechain::Books {
+    read(state, || Books::<Runtime>::get().into())
+}
+
+/// The open entries of the outbox, ascending by number.
+pub fn outbox(state: &ShardState) -> Vec<Owed> {
+    read(state, || Outbox::<Runtime>::iter_values().collect())
 }
 
 /// What was consumed of layer one's inbox.
 pub fn inbox_status(state: &ShardState) -> InboxStatus {
     read(state, || Inbox::<Runtime>::get().into())
-}
-
-/// The shielding with this inbox number, if it was set aside: who paid it on layer one, and planck.
-pub fn set_aside(state: &ShardState, number: u64) -> Option<(AccountId, Balance)> {
-    read(state, || SetAside::<Runtime>::get(number))
 }
 
 /// The newest layer-one block that the state knows; zeros before the first block.
@@ -63,6 +80,11 @@ pub fn get(state: &ShardState, getter: &TrustedGetter) -> Option<Vec<u8>> {
         TrustedGetter::FreeBalance(account) => Some(free_balance(state, account).encode()),
         TrustedGetter::ReservedBalance(account) => Some(reserved_balance(state, account).encode()),
         TrustedGetter::Nonce(account) => Some(nonce(state, account).encode()),
+        TrustedGetter::Unshielding(account, number) => {
+            let entry = read(state, || Outbox::<Runtime>::get(number.to_be_bytes()))?;
+            let own = entry.refund_to.as_ref() == Some(account);
+            own.then(|| (entry.beneficiary, entry.amount).encode())
+        }
         // Outcomes are kept beside the state.
         TrustedGetter::CallOutcome(..) => None,
     }

@@ -1,17 +1,15 @@
 //! The runtime of a shard: FRAME's pallets as they are, and the [`ledger`].
 #![allow(missing_docs, reason = "construct_runtime generates items without documentation")]
 
-use core::mem;
-
 use cloister_chain_primitives::{AccountId, Balance, EXISTENTIAL_DEPOSIT, Hashing, Moment};
 use frame_support::{
-    PalletId, construct_runtime, derive_impl, parameter_types,
-    traits::{Imbalance, OnUnbalanced, fungible::Unbalanced, tokens::Precision},
+    construct_runtime, derive_impl, parameter_types,
+    traits::{Imbalance, OnUnbalanced},
 };
 use sp_runtime::{
     MultiSignature,
     generic::{self, UncheckedExtrinsic},
-    traits::{AccountIdConversion, IdentityLookup},
+    traits::IdentityLookup,
 };
 
 use crate::ledger;
@@ -62,24 +60,12 @@ impl pallet_balances::Config for Runtime {
 
 impl ledger::Config for Runtime {}
 
-/// The account that gets fees and dust. Nobody has a key to it.
-pub fn fee_account() -> AccountId {
-    PalletId(*b"clst/fee").into_account_truncating()
-}
-
-/// Moves what reaped accounts leave behind to the fee account. Until it is enough for the existential deposit it waits in
-/// the ledger, still part of the issuance: what layer one holds for the shard must stay equal to what the shard owes.
+/// Books what reaped accounts leave behind as a fee: it stays in the shard's escrow on layer one.
 pub struct DustToFees;
 
 impl OnUnbalanced<pallet_balances::CreditOf<Runtime, ()>> for DustToFees {
     fn on_nonzero_unbalanced(credit: pallet_balances::CreditOf<Runtime, ()>) {
-        let dust = ledger::Dust::<Runtime>::get().saturating_add(credit.peek());
-        // Dropping the credit would lower the issuance.
-        mem::forget(credit);
-        let waiting = match Balances::increase_balance(&fee_account(), dust, Precision::Exact) {
-            Ok(_) => 0,
-            Err(_) => dust,
-        };
-        ledger::Dust::<Runtime>::put(waiting);
+        // Dropping the credit lowers the issuance. Fees cannot exceed that, and a block with wrong books is refused.
+        ledger::Books::<Runtime>::mutate(|books| books.fees = books.fees.saturating_add(credit.peek()));
     }
 }

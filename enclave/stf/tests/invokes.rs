@@ -2,7 +2,7 @@
 
 mod shard;
 
-use cloister_chain_primitives::{AccountId, UNIT};
+use cloister_chain_primitives::{AccountId, DIRECT_CALL_FEE, UNIT};
 use cloister_stf::{
     BlockError, CallOutcome, InvokeOutcome, Refused, Rules, VerifiedCall, account_exists, free_balance, inbox_status,
     nonce,
@@ -30,10 +30,7 @@ fn direct_of(signed: TrustedCallSigned) -> VerifiedCall {
 
 /// Executes the next inbox entry in a block of its own.
 fn invoke(shard: &mut Shard, signed: TrustedCallSigned) -> InvokeOutcome {
-    let number = shard.inbox;
-    let call = invoke_of(signed);
-    let outcome = shard.block(|block| block.invoke(number, Some(&call))).0.unwrap();
-    shard.inbox += 1;
+    let outcome = shard.invoke(&invoke_of(signed));
     assert_eq!(inbox_status(&shard.state).consumed, shard.inbox);
     shard.assert_sound();
     outcome
@@ -59,7 +56,7 @@ fn an_indirect_call_uses_its_nonce_whatever_fails() {
     assert_eq!(invoke(&mut shard, payment(Alice, 1, 1_000 * UNIT)), failed("insufficient balance"));
     assert_eq!(nonce(&shard.state, &account(Alice)), 2);
     assert_eq!(free_balance(&shard.state, &account(Bob)), UNIT);
-    let expected = InboxStatus { consumed: 3, invokes: 2, shields_credited: 1, shields_set_aside: 0 };
+    let expected = InboxStatus { consumed: 3, invokes: 2, shields_credited: 1, shields_returned: 0 };
     assert_eq!(inbox_status(&shard.state), expected);
 }
 
@@ -137,7 +134,7 @@ fn old_calls_of_an_emptied_account_stay_used() {
     let old = direct_of(payment(Alice, 0, 1_000 * UNIT));
     assert_eq!(shard.block(|block| block.call(&old)).0, Err(Refused::Nonce { expected: 1, got: 0 }));
     assert_eq!(shard.block(|block| block.call(&next)).0, Ok(CallOutcome::Done));
-    assert_eq!(free_balance(&shard.state, &account(Alice)), 999 * UNIT);
+    assert_eq!(free_balance(&shard.state, &account(Alice)), 999 * UNIT - DIRECT_CALL_FEE);
 }
 
 #[test]
