@@ -2,7 +2,8 @@
 #![allow(clippy::cast_possible_truncation, reason = "derived encoders cast the literal index of a variant")]
 
 use cloister_chain_primitives::{
-    AccountId, Balance, BlockNumber, H256, Header, Moment, Registration, ShardBirth, ShardId, registry::WorkerUrl,
+    AccountId, Balance, BlockNumber, H256, Header, Moment, Registration, ShardBirth, ShardId, ShardMode,
+    registry::WorkerUrl,
 };
 use cloister_claims::{Collateral, TeeKind};
 use codec::{Decode, DecodeWithMemTracking, Encode};
@@ -10,7 +11,7 @@ use codec::{Decode, DecodeWithMemTracking, Encode};
 use crate::{Kept, Write};
 
 /// Version of this protocol. Both ends name theirs in their first message and refuse another.
-pub const PROTOCOL: u16 = 4;
+pub const PROTOCOL: u16 = 5;
 
 /// Most headers in one [`ToEnclave::Finality`].
 pub const MAX_HEADERS: usize = 1024;
@@ -240,6 +241,12 @@ pub enum ToHost {
         execution_micros: u64,
         /// Why no blocks are made for now, or the newest block is not anchored, in words.
         paused: Option<String>,
+        /// Entries of the outbox that were ever opened.
+        outbox_next: u64,
+        /// Those that are open.
+        outbox_open: u64,
+        /// What the shard does.
+        mode: ShardMode,
     },
     /// A registration for layer one, to be submitted as `extrinsic` once its account has money and layer one would take
     /// it. Comes again, with newer evidence, until its finality is proven, and before it expires.

@@ -1,7 +1,7 @@
 //! Frozen encodings: a change here is a change of the protocol.
 
 use cloister_chain_primitives::{
-    AccountId, H256, Header, Registration, ShardBirth, ShardConfig, ShardId,
+    AccountId, H256, Header, Registration, ShardBirth, ShardConfig, ShardId, ShardMode,
     registry::WorkerUrl,
     shard::{RSA_MODULUS_BYTES, ShieldingKeys},
 };
@@ -85,7 +85,7 @@ fn the_birth_is_frozen() {
 
 #[test]
 fn protocol_version_is_frozen() {
-    assert_eq!(PROTOCOL, 4);
+    assert_eq!(PROTOCOL, 5);
 }
 
 #[test]
@@ -245,11 +245,15 @@ fn messages_to_the_host_are_frozen() {
                 account_free: 14,
                 execution_micros: 15,
                 paused: Some("x".into()),
+                outbox_next: 16,
+                outbox_open: 17,
+                mode: ShardMode::Retired,
             },
             "09010000000200000000000000030000000000000004000000000000000500000006000000070000000000000008000000\
              0000000009000000000000000a0000000b000000000000000c000000000000000d000000000000000e0000000000000000\
-             000000000000000f00000000000000010478"
-                .into(),
+             000000000000000f0000000000000001047810000000000000001100000000000000\
+             02"
+            .into(),
         ),
         (reason(StopReason::Requested), "0a00".into()),
         (reason(StopReason::BadConfig("x".into())), "0a010478".into()),

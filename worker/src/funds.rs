@@ -63,7 +63,7 @@ impl Purse {
         let later = fee.saturating_mul(FEES_IN_HAND);
         let birth = match self.is_born().await? {
             true => 0,
-            false => self.layer_one.fee(&self.unsigned_birth()).await?.saturating_add(SHARD_DEPOSIT),
+            false => self.layer_one.fee(&self.unsigned_birth()).await?.saturating_add(BIRTH),
         };
         let needed = now.saturating_add(birth).saturating_add(later);
         Ok(Funds { free: self.free().await?, least: if birth == 0 { now } else { needed }, needed })
@@ -72,7 +72,7 @@ impl Purse {
     /// For any other extrinsic of the enclave.
     pub async fn for_extrinsic(&self, extrinsic: &[u8]) -> Result<Funds, LayerOneError> {
         let fee = self.layer_one.fee(extrinsic).await?;
-        let deposit = if self.bears(extrinsic) && !self.is_born().await? { SHARD_DEPOSIT } else { 0 };
+        let deposit = if self.bears(extrinsic) && !self.is_born().await? { BIRTH } else { 0 };
         let least = fee.saturating_add(deposit).saturating_add(EXISTENTIAL_DEPOSIT);
         Ok(Funds { free: self.free().await?, least, needed: least.saturating_add(fee.saturating_mul(FEES_IN_HAND)) })
     }
@@ -111,6 +111,8 @@ impl Purse {
     }
 }
 
+/// What a shard's birth takes beside its fee: the deposit, and what opens the escrow's account.
+pub const BIRTH: Balance = SHARD_DEPOSIT + EXISTENTIAL_DEPOSIT;
 /// Fees of a registration that an account should have in hand: confirmations and renewals follow.
 pub const FEES_IN_HAND: u128 = 10;
 /// Planck that //Alice gives at least.

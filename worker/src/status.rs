@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use cloister_chain_primitives::Moment;
+use cloister_chain_primitives::{Moment, ShardMode};
 use cloister_link::ToHost;
 use cloister_wire::worker_status::WorkerStatus;
 use sp_core::crypto::Ss58Codec;
@@ -108,6 +108,9 @@ impl Shared {
             account_free,
             execution_micros,
             paused,
+            outbox_next,
+            outbox_open,
+            mode,
         } = status
         else {
             return;
@@ -124,6 +127,10 @@ impl Shared {
         metrics.layer_one_read.set(layer_one_read.into());
         metrics.layer_one_time.set(gauge(layer_one_time / 1_000));
         metrics.inbox_consumed.set(gauge(inbox_consumed));
+        metrics.outbox_opened.set(gauge(outbox_next));
+        metrics.outbox_open.set(gauge(outbox_open));
+        metrics.retired.set((mode == ShardMode::Retired).into());
+        metrics.maintenance.set((mode == ShardMode::Maintenance).into());
         metrics.connections.set(gauge(connections as u64));
         metrics.paused.set(paused.is_some().into());
         raise_to(&metrics.rpc_requests_total, rpc_requests);
@@ -146,6 +153,9 @@ impl Shared {
             journal_bytes,
             snapshot,
             inbox_consumed,
+            outbox_opened: outbox_next,
+            outbox_open,
+            mode: mode.name().into(),
             layer_one: layer_one.into(),
             layer_one_read: layer_one_read.into(),
             layer_one_time,

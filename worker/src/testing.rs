@@ -11,7 +11,7 @@ use std::{
 
 use cloister_chain_primitives::{
     AccountId, Balance, BlockNumber, BuildMode, EnclaveRecord, H256, Header, Nonce, Registration, RegistrationRefused,
-    ShardBirth, ShardConfig, ShardEntry, ShardId, Standing,
+    ShardBirth, ShardConfig, ShardEntry, ShardId, ShardMode, Standing,
     shard::{RSA_MODULUS_BYTES, ShieldingKeys},
     storage,
 };
@@ -74,7 +74,7 @@ impl State {
 
     /// The enclave's shard is born.
     pub fn bear(&mut self) {
-        let entry = ShardEntry { birth: birth(), born_at: 1 };
+        let entry = ShardEntry::born(birth(), 1);
         self.storage.insert(storage::shard(&shard()), entry.encode());
     }
 }
@@ -315,6 +315,9 @@ pub fn status() -> ToHost {
         account_free: 14_000_000_000_000_000_000_000,
         execution_micros: 1_500_000,
         paused: Some("layer one's finality stalls".into()),
+        outbox_next: 15,
+        outbox_open: 16,
+        mode: ShardMode::Retired,
     }
 }
 

@@ -334,6 +334,9 @@ impl Actor {
             account_free: figures.account_free,
             execution_micros: u64::try_from(self.executing.as_micros()).unwrap_or(u64::MAX),
             paused: figures.paused.map(|pause| pause.to_string()),
+            outbox_next: figures.outbox_next,
+            outbox_open: figures.outbox_open.into(),
+            mode: figures.mode,
         })
         .await
     }

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use cloister_chain_primitives::{
-    Acknowledgement, Anchor, Anchored, BlockNumber, H256, SidechainBlockConfirmation, calls::Call,
+    Acknowledgement, Anchor, Anchored, Balance, BlockNumber, H256, SidechainBlockConfirmation, UNSHIELD_FEE,
+    calls::Call,
 };
 use cloister_wire::TrustedOperationStatus;
 
@@ -162,6 +163,7 @@ impl Engine {
     pub(crate) fn observe_anchor(&mut self, anchored: Option<Anchored>) -> bool {
         match self.unanchored.observe(anchored) {
             Ok(operations) => {
+                self.outbox.observe_anchored(self.unanchored.anchored(), self.height());
                 let status = TrustedOperationStatus::Finalized;
                 self.actions.extend(operations.into_iter().map(|operation| Action::Status {
                     operation,
@@ -179,13 +181,7 @@ impl Engine {
 
     /// What layer one is to know of the newest stored block.
     pub(crate) fn newest(&self) -> Option<Anchor> {
-        self.head.as_ref().map(|head| Anchor {
-            number: head.header.block_number,
-            header_hash: head.hash,
-            inbox_consumed: self.consumed,
-            // Nothing is owed on layer one while there is no way out.
-            outbox_root: H256::zero(),
-        })
+        self.head.as_ref().map(|head| head.anchor)
     }
 
     /// Certificate of the newest stored block, from its only member; of none before the first.
@@ -199,7 +195,8 @@ impl Engine {
         Acknowledgement { account: self.identity.account.account(), signature }
     }
 
-    /// Asks layer one to anchor the newest block and reports what was consumed, one extrinsic at a time.
+    /// Asks layer one to anchor the newest block, reports what was consumed, and has entries of the outbox paid: one
+    /// extrinsic at a time.
     pub(crate) fn anchor(&mut self) {
         let Some(view) = &self.view else { return };
         if !self.serving || self.stopped || !self.extrinsics.is_idle() {
@@ -208,7 +205,12 @@ impl Engine {
         let number = view.number;
         self.unanchored.report_recovered(self.consumed);
         let mut calls = Vec::new();
-        if let Some(anchor) = self.newest().filter(|newest| self.unanchored.is_due(newest, number)) {
+        let newest = self.newest();
+        // Whether layer one has the newest block's root when it comes to entries of the outbox.
+        let mut has_root = newest.is_some() && newest == self.unanchored.anchored;
+        if let Some(anchor) = newest.filter(|newest| self.unanchored.is_due(newest, number)) {
+            has_root = true;
+            self.outbox.ask_to_anchor(anchor.number);
             let acknowledgement = self.acknowledgement(&anchor.signed_bytes(&self.genesis, &self.shard));
             let ancestor: Option<SidechainBlockConfirmation> =
                 self.unanchored.anchored.map(|anchored| anchored.confirmation());
@@ -221,7 +223,9 @@ impl Engine {
             ));
         }
         // Each confirmation prunes so many entries at most.
-        let prunable = self.unanchored.anchored.is_some_and(|anchor| view.inbox_pruned < anchor.inbox_consumed);
+        let prunable = self.unanchored.anchored.is_some_and(|anchor| {
+            view.inbox_pruned < anchor.inbox_consumed || view.settled_pruned < anchor.outbox_closed
+        });
         if prunable && self.unanchored.consumed.is_none() {
             self.unanchored.consumed((view.number, view.hash), []);
         }
@@ -229,7 +233,17 @@ impl Engine {
             let root = binary_merkle_tree::merkle_root::<sp_runtime::traits::Keccak256, _>(executed);
             calls.push(Call::confirm_processed_parentchain_block(&self.shard, &hash, number, &root));
         }
-        // Of two each counts for itself: what one says is true whatever became of the other.
+        if has_root {
+            // What the account cannot pay for must not hold up the anchor.
+            let affordable = view.account_free.saturating_div(SETTLEMENT_RESERVE);
+            calls.extend(self.outbox.submit(
+                &self.shard,
+                self.unanchored.anchored(),
+                number,
+                usize::try_from(affordable).unwrap_or(usize::MAX),
+            ));
+        }
+        // Each counts for itself: what one says is true whatever became of the others.
         let call = match <[Call; 1]>::try_from(calls) {
             Ok([call]) => call,
             Err(calls) if calls.is_empty() => return,
@@ -239,3 +253,7 @@ impl Engine {
         self.send_extrinsics();
     }
 }
+
+/// What the enclave's account should have in planck for each entry of the outbox that it submits: several times what that
+/// costs.
+const SETTLEMENT_RESERVE: Balance = 4 * UNSHIELD_FEE;

@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use cloister_chain_primitives::{
-    Balance, BlockNumber, H256, Header, Moment, ShardBirth, ShardConfig, ShardId, config::MeasuredConfig,
-    extrinsic::ChainVersion, registry::WorkerUrl,
+    Anchor, Balance, BlockNumber, H256, Header, Moment, ShardBirth, ShardConfig, ShardId, ShardMode,
+    config::MeasuredConfig, extrinsic::ChainVersion, registry::WorkerUrl,
 };
 use cloister_claims::{Evidence, TeeKind};
 use cloister_keys::{AccountKey, IncarnationKey, ShieldingKeyPair};
@@ -23,6 +23,7 @@ use crate::{
     anchoring::Unanchored,
     extrinsics::Extrinsics,
     inbox::{Inbox, Opened, Opener},
+    outbox::Outbox,
     outcomes::Outcomes,
     poison::Suspects,
     production::{EXECUTION_SHARE, Work},
@@ -59,6 +60,9 @@ pub struct Engine {
     pub(crate) suspects: Suspects,
     pub(crate) outcomes: Outcomes,
     pub(crate) unanchored: Unanchored,
+    pub(crate) outbox: Outbox,
+    /// Height at which no account could leave the retired shard: each waits for an entry of its own to be closed.
+    pub(crate) nobody_left_at: Option<u64>,
     pub(crate) snapshots: Snapshots,
     /// Number of the newest request to keep something.
     pub(crate) stores: u64,
@@ -135,6 +139,8 @@ pub enum SetupError {
 pub(crate) struct Head {
     pub header: SidechainHeader,
     pub hash: H256,
+    /// What layer one is to know of the block.
+    pub anchor: Anchor,
 }
 
 /// What is proven of the newest finalized layer-one block that was read.
@@ -145,8 +151,12 @@ pub(crate) struct View {
     pub inbox_length: u64,
     /// Entries that layer one no longer has.
     pub inbox_pruned: u64,
+    /// Verdicts that it no longer has.
+    pub settled_pruned: u64,
     /// Planck that the enclave's account can spend.
     pub account_free: Balance,
+    /// What the shard does.
+    pub mode: ShardMode,
 }
 
 pub(crate) struct Question {
@@ -155,6 +165,8 @@ pub(crate) struct Question {
     pub keys: Vec<Vec<u8>>,
     pub asked_at: Moment,
     pub entries: std::ops::Range<u64>,
+    /// Entries of the outbox.
+    pub settled: Vec<u64>,
 }
 
 impl Engine {
@@ -231,6 +243,8 @@ impl Engine {
             suspects: Suspects::default(),
             outcomes: Outcomes::default(),
             unanchored: Unanchored::default(),
+            outbox: Outbox::default(),
+            nobody_left_at: None,
             snapshots: Snapshots::new(snapshots),
             stores: 0,
             serving: false,
@@ -322,6 +336,16 @@ impl Engine {
 
     fn go_on_from(&mut self, recovered: Recovered) {
         let Recovered { state, head, outcomes, blocks, base, journal_bytes } = recovered;
+        let outbox = Outbox::recovered(&self.genesis, &self.shard, cloister_stf::outbox(&state));
+        let books = cloister_stf::books(&state);
+        let stated = head.as_ref().map(|head| head.head.anchor);
+        let same = stated.is_none_or(|stated| {
+            (stated.outbox_root, stated.outbox_closed, stated.fees) == (outbox.root(), books.outbox_closed, books.fees)
+        });
+        if !same {
+            return self.stop(Stop::Internal("the state's books are not those of its newest block"));
+        }
+        self.outbox = outbox;
         self.consumed = cloister_stf::inbox_status(&state).consumed;
         self.inbox = Inbox::starting_at(self.consumed);
         self.state = state;

@@ -1,7 +1,8 @@
 //! Following layer one: what is asked for at every finalized block, and what the answers change.
 
 use cloister_chain_primitives::{
-    AccountId, Anchored, BlockNumber, EnclaveRecord, InboxEntry, Moment, ShardEntry, calls::Call, storage,
+    AccountId, Anchored, BlockNumber, EnclaveRecord, InboxEntry, Moment, Retirement, ShardEntry, ShardMode, Verdict,
+    calls::Call, storage,
 };
 use cloister_light_client::{Error, ProvenValues, check_layout};
 
@@ -37,19 +38,23 @@ impl Engine {
             storage::shard(&self.shard),
             storage::inbox_length(&self.shard),
             storage::inbox_pruned(&self.shard),
+            storage::settled_pruned(&self.shard),
             storage::anchor(&self.shard),
             storage::timestamp(),
             storage::account(&self.account()),
         ];
+        // A view that is current has said of each entry what there is to say.
+        let settled = if current { Vec::new() } else { self.outbox.questions() };
         if let Some(requested) = &self.requested_shard {
             keys.push(storage::shard(requested));
         }
         keys.extend(entries.clone().map(|number| storage::inbox_entry(&self.shard, number)));
+        keys.extend(settled.iter().map(|number| storage::settled(&self.shard, *number)));
         let at = at.clone();
         self.questions_asked = self.questions_asked.saturating_add(1);
         let id = self.questions_asked;
         self.actions.push(Action::AskProof { question: id, at: at.hash(), keys: keys.clone() });
-        self.question = Some(Question { id, at, keys, asked_at: self.time_hint, entries });
+        self.question = Some(Question { id, at, keys, asked_at: self.time_hint, entries, settled });
     }
 
     /// Takes in proven values. Nothing is changed before everything was decoded.
@@ -58,6 +63,7 @@ impl Engine {
         let entry: Option<ShardEntry> = values.decode(&storage::shard(&self.shard))?;
         let inbox_length: u64 = values.decode(&storage::inbox_length(&self.shard))?.unwrap_or(0);
         let inbox_pruned: u64 = values.decode(&storage::inbox_pruned(&self.shard))?.unwrap_or(0);
+        let settled_pruned: u64 = values.decode(&storage::settled_pruned(&self.shard))?.unwrap_or(0);
         let anchored: Option<Anchored> = values.decode(&storage::anchor(&self.shard))?;
         let time: Moment = values.decode(&storage::timestamp())?.unwrap_or(0);
         let record: Option<EnclaveRecord> = values.decode(&storage::enclave(&self.account()))?;
@@ -65,6 +71,10 @@ impl Engine {
         let mut entries = Vec::new();
         for number in asked.entries.clone() {
             entries.push(values.decode::<InboxEntry>(&storage::inbox_entry(&self.shard, number))?);
+        }
+        let mut verdicts = Vec::new();
+        for number in &asked.settled {
+            verdicts.push((*number, values.decode::<Verdict>(&storage::settled(&self.shard, *number))?));
         }
         if let Some(requested) = self.requested_shard.filter(|requested| *requested != self.shard) {
             // Nothing of an earlier start was kept: its shard's keys and state are gone with it.
@@ -81,7 +91,8 @@ impl Engine {
             }
         }
         let born = entry.is_some();
-        let own = entry.is_some_and(|entry| entry.birth == self.birth);
+        let own = entry.as_ref().is_some_and(|entry| entry.birth == self.birth);
+        let mode = entry.map_or(ShardMode::Open, |entry| self.mode_of(entry, asked.at.number()));
         if self.serving && !own {
             self.stop(Stop::ShardEntryChanged);
             return Ok(());
@@ -100,6 +111,9 @@ impl Engine {
             self.serving = true;
             self.actions.push(Action::Serving);
         }
+        for (number, verdict) in verdicts {
+            self.outbox.learn(number, verdict);
+        }
         for entry in entries {
             // Below the proven length every number has an entry; a gap means that layer one is not what we know.
             let Some(entry) = entry else {
@@ -111,7 +125,7 @@ impl Engine {
         }
         let account_free = account.as_ref().map_or(0, |account| account.free.saturating_sub(account.frozen));
         let (number, hash) = (asked.at.number(), asked.at.hash());
-        self.view = Some(View { number, hash, time, inbox_length, inbox_pruned, account_free });
+        self.view = Some(View { number, hash, time, inbox_length, inbox_pruned, settled_pruned, account_free, mode });
         if self.extrinsics.observe(number, hash, account.map(|account| account.nonce)) && !self.registration.is_proven()
         {
             // What an earlier start sent last took the nonce.
@@ -126,6 +140,15 @@ impl Engine {
         self.anchor();
         self.send_extrinsics();
         Ok(())
+    }
+
+    /// What the shard does at this height. Its end needs the delay that is measured, whatever layer one says.
+    fn mode_of(&self, mut entry: ShardEntry, number: BlockNumber) -> ShardMode {
+        let delay = self.birth.upgrade_delay;
+        if let Some(Retirement { announced_at, opens_at }) = &mut entry.retirement {
+            *opens_at = announced_at.saturating_add(delay).max(*opens_at);
+        }
+        entry.mode_at(number)
     }
 
     /// Bears the shard, again if layer one did not want it at first.

@@ -24,6 +24,7 @@ mod engine;
 mod extrinsics;
 mod following;
 mod inbox;
+mod outbox;
 mod outcomes;
 mod poison;
 mod production;

@@ -17,9 +17,9 @@ pub(crate) struct Outcomes {
 impl Outcomes {
     pub fn add(&mut self, block_number: u64, outcomes: Vec<CallOutcome>) {
         let mut keys = Vec::with_capacity(outcomes.len());
-        for (account, operation, result) in outcomes {
+        for (account, operation, result, outbox) in outcomes {
             keys.push((account.clone(), operation));
-            self.by_call.insert((account, operation), Outcome { block_number, result });
+            self.by_call.insert((account, operation), Outcome { block_number, result, outbox });
         }
         self.by_block.push_back((block_number, keys));
         let oldest = block_number.saturating_sub(KEPT_BLOCKS);
@@ -50,7 +50,7 @@ mod tests {
         let account = AccountId::new([1; 32]);
         let mut outcomes = Outcomes::default();
         for number in 1..=1_001u64 {
-            outcomes.add(number, vec![(account.clone(), H256::from_low_u64_be(number), Ok(()))]);
+            outcomes.add(number, vec![(account.clone(), H256::from_low_u64_be(number), Ok(()), None)]);
         }
         assert_eq!(outcomes.get(&account, &H256::from_low_u64_be(1)), None);
         assert_eq!(outcomes.get(&account, &H256::from_low_u64_be(2)).map(|outcome| outcome.block_number), Some(2));
@@ -64,12 +64,12 @@ mod tests {
         let mut outcomes = Outcomes::default();
         let hash = |block: u64, call: u64| H256::from_low_u64_be(block << 32 | call);
         for block in 1..=150 {
-            outcomes.add(block, (0..1_000).map(|call| (account.clone(), hash(block, call), Ok(()))).collect());
+            outcomes.add(block, (0..1_000).map(|call| (account.clone(), hash(block, call), Ok(()), None)).collect());
         }
         assert_eq!((outcomes.by_call.len(), outcomes.by_block.len()), (MAX_OUTCOMES, 100));
         assert!(outcomes.get(&account, &hash(51, 0)).is_some() && outcomes.get(&account, &hash(50, 0)).is_none());
         let more = 2 * MAX_OUTCOMES as u64;
-        outcomes.add(151, (0..more).map(|call| (account.clone(), hash(151, call), Ok(()))).collect());
+        outcomes.add(151, (0..more).map(|call| (account.clone(), hash(151, call), Ok(()), None)).collect());
         assert_eq!(outcomes.by_block.len(), 1, "the newest block's stay");
     }
 }

@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 
-use cloister_chain_primitives::{AccountId, BlockNumber, H256, Moment};
+use cloister_chain_primitives::{AccountId, BlockNumber, H256, Moment, ShardMode};
 use cloister_state::{PreparedDiff, Purpose as Sealed, Scope};
-use cloister_stf::{BlockContext, BlockError, BlockExecution, CallOutcome, InvokeOutcome, Refused, VerifiedCall};
+use cloister_stf::{
+    BlockContext, BlockError, BlockExecution, CallOutcome, Finished, InvokeOutcome, MAX_OPEN_OUTBOX, Refused,
+    VerifiedCall,
+};
 use cloister_wire::{
     TrustedOperationStatus,
     sidechain::{BlockData, SidechainHeader, SignedBlock},
@@ -16,6 +19,7 @@ use crate::{
     anchoring,
     engine::{Engine, Head, View},
     inbox::Opened,
+    outbox::{self, MAX_EXITS_PER_BLOCK, MAX_VERDICTS_PER_BLOCK, OutboxChange},
     poison::{Company, Item},
     recovery::{self, BlockBody},
 };
@@ -85,6 +89,7 @@ pub(crate) struct Pending {
     head: Head,
     changes: PreparedDiff,
     executed: Executed,
+    outbox: OutboxChange,
     items: Vec<Item>,
 }
 
@@ -96,6 +101,10 @@ struct Executed {
     refused: Vec<(VerifiedCall, Refused)>,
     /// How many of the batch's items were executed or refused.
     items: usize,
+    /// Entries of the outbox that it closed, ascending.
+    closed: Vec<u64>,
+    /// Accounts that left.
+    exits: usize,
 }
 
 /// A call that is part of the block.
@@ -103,10 +112,12 @@ struct Included {
     sender: AccountId,
     operation: H256,
     result: Result<(), String>,
+    /// What it opened in the outbox.
+    outbox: Option<(u64, H256)>,
 }
 
 impl Included {
-    fn new(call: &VerifiedCall, outcome: CallOutcome) -> Self {
+    fn new(call: &VerifiedCall, outcome: CallOutcome, outbox: Option<(u64, H256)>) -> Self {
         let result = match outcome {
             CallOutcome::Done => Ok(()),
             CallOutcome::Failed(mut reason) => {
@@ -114,11 +125,11 @@ impl Included {
                 Err(reason)
             }
         };
-        Self { sender: call.sender().clone(), operation: call.hash(), result }
+        Self { sender: call.sender().clone(), operation: call.hash(), result, outbox }
     }
 
     fn outcome(&self) -> recovery::CallOutcome {
-        (self.sender.clone(), self.operation, self.result.clone())
+        (self.sender.clone(), self.operation, self.result.clone(), self.outbox)
     }
 }
 
@@ -158,7 +169,7 @@ impl Engine {
         }
         let batch = self.choose();
         let items = batch.items();
-        if !items.is_empty()
+        if !(items.is_empty() && self.outbox.verdicts().next().is_none() && !self.accounts_leave())
             && let Some(sequence) = self.mark(items)
         {
             self.work = Work::Marked { sequence, batch };
@@ -192,7 +203,9 @@ impl Engine {
             }
             fits
         };
-        while batch.entries.len() < MAX_INBOX_PER_BLOCK
+        // What comes in may have to go back: while too much waits for that, it stays on layer one.
+        let most = if self.outbox.len() < MAX_OUTBOX_FOR_INBOX { MAX_INBOX_PER_BLOCK } else { 0 };
+        while batch.entries.len() < most
             && let Some((number, opened)) = self.inbox.peek()
             && fits(self, batch.entries.len(), Item::Entry(number), self.weight_of(opened))
         {
@@ -237,22 +250,27 @@ impl Engine {
             timestamp,
             layer_one_number: view.number,
             layer_one_head: view.hash,
+            mode: view.mode,
         };
         // The state is untouched by an error, but what was taken out of the queues is gone: going on would lose it.
         match self.execute(context, &batch) {
-            Ok((changes, executed)) => {
+            Ok((finished, executed)) => {
                 let rest = batch.split_off(executed.items);
                 self.put_back(rest);
-                self.seal(context, &batch, changes, executed);
+                self.seal(context, &batch, finished, executed);
             }
             Err(error) => self.stop(Stop::Block(error)),
         }
     }
 
     /// Executes on top of the state, which stays as it is, until the block is as large as it may be.
-    fn execute(&self, context: BlockContext, batch: &Batch) -> Result<(PreparedDiff, Executed), BlockError> {
+    fn execute(&self, context: BlockContext, batch: &Batch) -> Result<(Finished, Executed), BlockError> {
         let mut execution = BlockExecution::begin(&self.state, context, self.program)?;
         let mut executed = Executed::default();
+        for (number, verdict) in self.outbox.verdicts().take(MAX_VERDICTS_PER_BLOCK) {
+            execution.settle(number, verdict)?;
+            executed.closed.push(number);
+        }
         for (number, opened) in &batch.entries {
             if execution.written() > MAX_WRITTEN_BYTES {
                 break;
@@ -264,6 +282,7 @@ impl Engine {
                 }
                 Opened::Invoke(call) => {
                     let set_aside = self.suspects.is_set_aside(&Item::Entry(*number));
+                    let opened = execution.opened().len();
                     let outcome = match call {
                         Some(call) if set_aside => execution.fail_invoke(*number, call, SET_ASIDE)?,
                         Some(call) if call.weight() > self.budget => {
@@ -274,7 +293,8 @@ impl Engine {
                         call => execution.invoke(*number, call.as_ref())?,
                     };
                     if let (Some(call), InvokeOutcome::Executed(outcome)) = (call, outcome) {
-                        executed.indirect.push(Included::new(call, outcome));
+                        let outbox = self.opened_since(&execution, opened);
+                        executed.indirect.push(Included::new(call, outcome, outbox));
                     }
                 }
             }
@@ -285,26 +305,58 @@ impl Engine {
                 break;
             }
             executed.items = executed.items.saturating_add(1);
+            let opened = execution.opened().len();
             match execution.call(call) {
-                Ok(outcome) => executed.direct.push(Included::new(call, outcome)),
+                Ok(outcome) => {
+                    let outbox = self.opened_since(&execution, opened);
+                    executed.direct.push(Included::new(call, outcome, outbox));
+                }
                 Err(refusal) => executed.refused.push((call.clone(), refusal)),
             }
         }
-        Ok((self.state.prepare(execution.finish()?), executed))
+        if context.mode == ShardMode::Retired {
+            executed.exits = execution.exit(MAX_EXITS_PER_BLOCK)?;
+        }
+        Ok((execution.finish()?, executed))
     }
 
-    fn seal(&mut self, context: BlockContext, batch: &Batch, changes: PreparedDiff, executed: Executed) {
-        let BlockContext { number, timestamp, layer_one_number, layer_one_head } = context;
+    /// What a call opened in the outbox that had so many entries of this block before.
+    fn opened_since(&self, execution: &BlockExecution<'_>, before: usize) -> Option<(u64, H256)> {
+        execution.opened().get(before).map(|owed| outbox::named(&self.genesis, &self.shard, owed))
+    }
+
+    /// Whether the shard is retired and accounts can leave.
+    fn accounts_leave(&self) -> bool {
+        self.mode() == ShardMode::Retired
+            && self.nobody_left_at != Some(self.height())
+            && cloister_stf::account_count(&self.state) > 0
+    }
+
+    /// What the shard does, as last proven.
+    pub(crate) fn mode(&self) -> ShardMode {
+        self.view.as_ref().map_or(ShardMode::Open, |view| view.mode)
+    }
+
+    fn seal(&mut self, context: BlockContext, batch: &Batch, finished: Finished, mut executed: Executed) {
+        let BlockContext { number, timestamp, layer_one_number, layer_one_head, .. } = context;
+        let Finished { diff, books, opened } = finished;
         let inbox_from = self.consumed;
         let consumed = u64::try_from(batch.entries.len()).unwrap_or(u64::MAX);
         let inbox_to = inbox_from.saturating_add(consumed);
-        if inbox_from == inbox_to && executed.direct.is_empty() {
+        if context.mode == ShardMode::Retired && executed.exits == 0 {
+            self.nobody_left_at = Some(self.height());
+        }
+        let idle = inbox_from == inbox_to && executed.direct.is_empty();
+        if idle && executed.closed.is_empty() && executed.exits == 0 {
             // No block: nothing happened.
             self.tell_refused(executed.refused);
             self.settle(&batch.items());
             return;
         }
         let parent_hash = self.head.as_ref().map_or(H256::zero(), |head| head.hash);
+        let changes = self.state.prepare(diff);
+        let closed = std::mem::take(&mut executed.closed);
+        let outbox = self.outbox.change(&self.genesis, &self.shard, opened, closed);
         let mut block_data = BlockData {
             timestamp,
             layer_one_head,
@@ -314,6 +366,8 @@ impl Engine {
             inbox_to,
             signed_top_hashes: executed.included().map(|call| call.operation).collect(),
             parent_acknowledgements: self.certificate(),
+            books,
+            outbox_root: outbox.tree.root(),
             commitment_before: changes.commitment_before(),
             commitment_after: changes.commitment_after(),
             encrypted_state_diff: Vec::new(),
@@ -333,18 +387,19 @@ impl Engine {
             block_data_hash: block_data.hash(),
             next_finalization_block_number: 0,
         };
-        let hash = header.hash();
         let signature = self.identity.incarnation.sign(&header.signed_bytes(&self.genesis));
-        let head = Head { header: header.clone(), hash };
         let block = SignedBlock { header, block_data, signature };
+        let anchor = block.anchor();
+        let hash = anchor.header_hash;
+        let head = Head { header: block.header.clone(), hash, anchor };
         let sequence = self.store(Keep::Block { number, hash, bytes: block.encode() });
-        let block = Box::new(Pending { block, head, changes, executed, items: batch.items() });
+        let block = Box::new(Pending { block, head, changes, executed, outbox, items: batch.items() });
         self.work = Work::Executed { sequence, block };
     }
 
     /// The block outlives the enclave: it takes effect, and everybody is told.
     fn complete(&mut self, pending: Pending) {
-        let Pending { block: SignedBlock { block_data, .. }, head, changes, executed, items } = pending;
+        let Pending { block: SignedBlock { block_data, .. }, head, changes, executed, outbox, items } = pending;
         let (number, hash) = (head.header.block_number, head.hash);
         if !self.state.commit(changes) {
             return self.stop(Stop::Internal("the state changed under a block"));
@@ -354,6 +409,7 @@ impl Engine {
         self.parent_time = Some(block_data.timestamp);
         self.parent_layer_one = block_data.layer_one_number;
         self.head = Some(head);
+        self.outbox.apply(&self.genesis, &self.shard, outbox);
         self.settle(&items);
         self.suspects.expire(number);
         let indirect = executed.indirect_operations();
@@ -473,6 +529,8 @@ impl Engine {
 
 /// Most inbox entries that one block consumes.
 pub const MAX_INBOX_PER_BLOCK: usize = 64;
+/// While more entries of the outbox than this are open, nothing of the inbox is consumed.
+const MAX_OUTBOX_FOR_INBOX: u32 = 4 * MAX_OPEN_OUTBOX;
 /// Most direct calls in one block.
 pub const MAX_CALLS_PER_BLOCK: usize = 1_000;
 /// How far the slot time may run ahead of layer one's newest finalized time, in milliseconds.

@@ -1,11 +1,11 @@
 //! What clients ask of the engine.
 
-use cloister_chain_primitives::{Balance, BlockNumber, H256, Moment, ShardId};
+use cloister_chain_primitives::{Balance, BlockNumber, H256, Moment, ShardId, ShardMode};
 use cloister_pool::{Admission, Admitted, Refused};
 use cloister_stf::VerifiedCall;
 use cloister_wire::{
-    BoundGetterSigned, Getter, PublicGetter, SignatureScope, SignedAnswer, TrustedGetter, TrustedOperationStatus,
-    sidechain::SidechainHeader,
+    BoundGetterSigned, Getter, PublicGetter, SignatureScope, SignedAnswer, TrustedCall, TrustedGetter,
+    TrustedOperationStatus, sidechain::SidechainHeader,
 };
 use codec::Encode;
 
@@ -24,6 +24,18 @@ pub enum CallRefused {
     /// The sender has nothing on the shard.
     #[error("the sender does not exist on the shard")]
     UnknownSender,
+    /// Only calls by which money leaves the shard are taken.
+    #[error("the shard is under maintenance: it takes no calls but unshieldings")]
+    Maintenance,
+    /// All accounts leave the shard.
+    #[error("the shard is retired: it takes no calls, and its accounts are paid on layer one")]
+    Retired,
+    /// The sender has less than the call costs, or could not stand after that.
+    #[error("the sender cannot pay the call's fee of {fee} planck and keep the existential deposit")]
+    CannotPayFee {
+        /// Planck.
+        fee: Balance,
+    },
     /// It ended an enclave twice, the second time alone.
     #[error("the call was set aside: it ended the enclave that executed it")]
     SetAside,
@@ -66,7 +78,7 @@ impl VerifiedGetter {
     /// Checks that the account asked itself, if the query is about one.
     pub fn verify(getter: Getter, genesis: &H256, scope: &SignatureScope) -> Result<Self, QueryRefused> {
         let by_owner = match &getter {
-            Getter::Public(PublicGetter::Inbox) => true,
+            Getter::Public(PublicGetter::Inbox | PublicGetter::Outbox(_)) => true,
             Getter::Trusted(signed) => signed.verify(),
             Getter::Bound(signed) => signed.verify(genesis, &scope.shard, &scope.mrenclave),
         };
@@ -81,11 +93,20 @@ impl Engine {
             return Err(CallRefused::NotServing);
         }
         self.slot_time()?;
+        match self.mode() {
+            ShardMode::Open => {}
+            ShardMode::Maintenance if matches!(call.call(), TrustedCall::BalanceUnshield(..)) => {}
+            ShardMode::Maintenance => return Err(CallRefused::Maintenance),
+            ShardMode::Retired => return Err(CallRefused::Retired),
+        }
         if self.suspects.is_set_aside(&Item::Call(call.hash())) {
             return Err(CallRefused::SetAside);
         }
         if !cloister_stf::account_exists(&self.state, call.sender()) {
             return Err(CallRefused::UnknownSender);
+        }
+        if !cloister_stf::can_pay_fee(&self.state, &call) {
+            return Err(CallRefused::CannotPayFee { fee: call.fee().direct() });
         }
         let next = cloister_stf::nonce(&self.state, call.sender());
         let operation = call.hash();
@@ -113,6 +134,7 @@ impl Engine {
         self.time_to_sign()?;
         match &getter.0 {
             Getter::Public(PublicGetter::Inbox) => Ok(Some(cloister_stf::inbox_status(&self.state).encode())),
+            Getter::Public(PublicGetter::Outbox(from)) => Ok(Some(self.outbox.proofs(*from).encode())),
             Getter::Trusted(signed) => Ok(self.read(&signed.getter)),
             Getter::Bound(signed) => self.answer_bound(signed).map(|answer| Some(answer.encode())),
         }
@@ -143,6 +165,9 @@ impl Engine {
             journal_bytes: self.snapshots.journal_bytes,
             snapshot: self.snapshots.base,
             account_free: self.view.as_ref().map_or(0, |view| view.account_free),
+            outbox_next: cloister_stf::books(&self.state).outbox_next,
+            outbox_open: self.outbox.len(),
+            mode: self.mode(),
             paused: self.slot_time().err().filter(|_| self.is_serving()),
         }
     }
@@ -205,6 +230,12 @@ pub struct Figures {
     pub snapshot: u64,
     /// Planck that the enclave's account on layer one can spend.
     pub account_free: Balance,
+    /// Entries of the outbox that were ever opened.
+    pub outbox_next: u64,
+    /// Those that are open.
+    pub outbox_open: u32,
+    /// What the shard does.
+    pub mode: ShardMode,
     /// Why a serving shard makes no blocks for now.
     pub paused: Option<Pause>,
 }

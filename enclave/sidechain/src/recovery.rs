@@ -3,11 +3,11 @@
 //! The host may leave out what came last; layer one's anchor tells. Anything else that is missing, altered, swapped or of
 //! another shard is refused by name.
 
-use cloister_chain_primitives::{AccountId, Acknowledgement, Anchor, BlockNumber, H256, Moment, ShardId};
+use cloister_chain_primitives::{AccountId, Acknowledgement, BlockNumber, H256, Moment, ShardId};
 use cloister_state::{
     CommitmentKey, Manifest, Purpose, Restoring, Scope, SealError, ShardState, SnapshotError, StateDiff,
 };
-use cloister_wire::sidechain::{BlockData, SidechainHeader, SignedBlock};
+use cloister_wire::sidechain::{BlockData, SignedBlock};
 use codec::{Decode, DecodeAll, Encode};
 use sp_core::{Pair, ed25519};
 use sp_crypto_hashing::blake2_256;
@@ -35,7 +35,7 @@ pub(crate) struct BlockBody {
     public_hash: H256,
     /// What it changed.
     pub diff: StateDiff,
-    /// What became of its calls: sender, operation, and why it failed.
+    /// What became of its calls.
     pub outcomes: Vec<CallOutcome>,
     /// Those of them that came through layer one's inbox.
     pub indirect: Vec<H256>,
@@ -47,8 +47,8 @@ pub(crate) fn public_hash(parent_hash: &H256, data: &BlockData) -> H256 {
     H256(blake2_256(&(parent_hash, data).encode()))
 }
 
-/// Sender, operation, and why it failed.
-pub(crate) type CallOutcome = (AccountId, H256, Result<(), String>);
+/// Sender, operation, why it failed, and what it opened in the outbox: number and id.
+pub(crate) type CallOutcome = (AccountId, H256, Result<(), String>, Option<(u64, H256)>);
 
 impl BlockBody {
     /// In the format that this code writes.
@@ -255,13 +255,6 @@ impl Recovery {
         }
     }
 
-    fn base_hash(&self) -> Option<H256> {
-        match &self.base {
-            Base::Whole(_) => None,
-            Base::Restoring(_, manifest) => Some(manifest.first.hash),
-        }
-    }
-
     /// Errors carry the height at which the block stands, as far as that is known.
     fn take(&mut self, scope: &Scope<'_>, bytes: &[u8]) -> Result<(), (Option<u64>, BlockFlaw)> {
         let block = SignedBlock::decode_all(&mut &bytes[..]).map_err(|_| (None, BlockFlaw::Encoding))?;
@@ -269,8 +262,8 @@ impl Recovery {
         let base = self.base_number();
         let expected = match self.height() {
             Some(height) => height.saturating_add(1),
-            // The oldest that is kept; it may be the one after the base.
-            None => number.clamp(1, base.saturating_add(1)),
+            // The oldest that is kept; no later than the base.
+            None => number.clamp(1, base.max(1)),
         };
         if number != expected {
             return Err((Some(expected), BlockFlaw::Number(number)));
@@ -284,15 +277,15 @@ impl Recovery {
     }
 
     fn check_and_apply(&mut self, scope: &Scope<'_>, block: SignedBlock, base: u64) -> Result<(), BlockFlaw> {
+        let anchor = block.anchor();
         let SignedBlock { header, block_data: data, signature } = block;
-        let (number, hash) = (header.block_number, header.hash());
+        let (number, hash) = (anchor.number, anchor.header_hash);
         if header.shard_id != *scope.shard {
             return Err(BlockFlaw::OtherShard(header.shard_id));
         }
         let follows = match &self.head {
             Some(parent) => header.parent_hash == parent.head.hash,
             None if number == 1 => header.parent_hash.is_zero(),
-            None if number > base => self.base_hash() == Some(header.parent_hash),
             // What stands before the base is true if the base's chain of parents leads to it.
             None => true,
         };
@@ -310,7 +303,7 @@ impl Recovery {
             if !is_signed(&signature, &header.signed_bytes(scope.genesis), &data) {
                 return Err(BlockFlaw::Signature);
             }
-            if !self.is_parent_acknowledged(scope, &header, &data) {
+            if !self.is_parent_acknowledged(scope, &data) {
                 return Err(BlockFlaw::Acknowledgements);
             }
         }
@@ -323,7 +316,7 @@ impl Recovery {
         }
         self.blocks.push(Stored { number, hash, operations: Vec::new(), indirect: body.indirect });
         self.head = Some(RecoveredHead {
-            head: Head { header, hash },
+            head: Head { header, hash, anchor },
             timestamp: data.timestamp,
             layer_one: (data.layer_one_number, data.layer_one_head),
         });
@@ -331,14 +324,11 @@ impl Recovery {
         Ok(())
     }
 
-    fn is_parent_acknowledged(&self, scope: &Scope<'_>, header: &SidechainHeader, data: &BlockData) -> bool {
-        match (data.parent_acknowledgements.as_slice(), header.block_number.checked_sub(1)) {
-            ([], Some(0)) => true,
-            ([Acknowledgement { account, signature }], Some(number @ 1..)) => {
-                let inbox_consumed = data.inbox_from;
-                let anchor =
-                    Anchor { number, header_hash: header.parent_hash, inbox_consumed, outbox_root: H256::zero() };
-                *account == self.member && is_signed(signature, &anchor.stored_bytes(scope.genesis, scope.shard), data)
+    fn is_parent_acknowledged(&self, scope: &Scope<'_>, data: &BlockData) -> bool {
+        match (data.parent_acknowledgements.as_slice(), self.head.as_ref().map(|parent| &parent.head.anchor)) {
+            ([], None) => true,
+            ([Acknowledgement { account, signature }], Some(parent)) => {
+                *account == self.member && is_signed(signature, &parent.stored_bytes(scope.genesis, scope.shard), data)
             }
             _ => false,
         }
@@ -373,7 +363,7 @@ fn is_signed(signature: &[u8; 64], message: &[u8], data: &BlockData) -> bool {
 }
 
 /// The format of bodies that this code writes.
-const BODY_VERSION: u8 = 1;
+const BODY_VERSION: u8 = 2;
 
 #[cfg(test)]
 mod tests;

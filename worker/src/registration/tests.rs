@@ -1,11 +1,11 @@
-use cloister_chain_primitives::{EXISTENTIAL_DEPOSIT, SHARD_DEPOSIT, UNIT};
+use cloister_chain_primitives::{EXISTENTIAL_DEPOSIT, UNIT};
 use codec::Encode;
 use jsonrpsee::server::ServerHandle;
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use super::*;
 use crate::{
-    funds::{FEES_IN_HAND, FUNDING},
+    funds::{BIRTH, FEES_IN_HAND, FUNDING},
     testing::{FEE, FakeNode, PATIENCE, State, account, collateral, purse, registration},
 };
 
@@ -78,7 +78,7 @@ fn rich(state: &mut State) {
 }
 
 /// What a first start must have: deposits, the fees of registration and birth, and those in hand.
-const FIRST_START: Balance = REGISTRATION_DEPOSIT + SHARD_DEPOSIT + (2 + FEES_IN_HAND) * FEE + EXISTENTIAL_DEPOSIT;
+const FIRST_START: Balance = REGISTRATION_DEPOSIT + BIRTH + (2 + FEES_IN_HAND) * FEE + EXISTENTIAL_DEPOSIT;
 
 #[tokio::test]
 async fn a_registration_that_layer_one_would_take_is_submitted() {

@@ -1,11 +1,11 @@
-use cloister_chain_primitives::{EXISTENTIAL_DEPOSIT, H256, SHARD_DEPOSIT, calls::Call};
+use cloister_chain_primitives::{EXISTENTIAL_DEPOSIT, H256, calls::Call};
 use codec::Encode;
 use jsonrpsee::server::ServerHandle;
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
-    funds::{FEES_IN_HAND, FUNDING},
+    funds::{BIRTH, FEES_IN_HAND, FUNDING},
     operator::Progress,
     testing::{FEE, FakeNode, State, account, birth, purse, shard},
 };
@@ -74,7 +74,7 @@ async fn what_is_refused_for_other_reasons_is_no_matter_of_money() {
 
 #[tokio::test]
 async fn a_birth_without_its_deposit_is_not_submitted() {
-    let least = LEAST + SHARD_DEPOSIT;
+    let least = LEAST + BIRTH;
     let mut stage = stage(Sponsor::Operator, |state| state.fund(&account(), least - 1)).await;
     let needed = least + FEES_IN_HAND * FEE;
     let reason = stage.submitter.submit(&bearing()).await.unwrap_err();

@@ -132,7 +132,7 @@ async fn after_the_signature_the_check_is_named() {
     let scope = fixture.clients.scope;
     let (_, alice) = alice();
     for (call, refused) in [
-        (TrustedCall::BalanceUnshield(alice.clone(), alice.clone(), 1, scope.shard), Refused::UnshieldUnavailable),
+        (TrustedCall::BalanceUnshield(alice.clone(), alice.clone(), 1, ShardId(H256::zero())), Refused::OtherShard),
         (TrustedCall::BalanceSetBalance(alice.clone(), alice.clone(), 1, 0), Refused::SimulationForbidden),
         (
             TrustedCall::BalanceShield(alice.clone(), alice.clone(), 1, cloister_wire::ParentchainId::LayerOne),

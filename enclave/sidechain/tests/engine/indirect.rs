@@ -72,7 +72,7 @@ fn indirect_calls_are_executed_in_order_and_confirmed_by_their_root() {
     world.finalize();
     world.tick();
     assert_eq!((world.free_balance("Alice"), world.free_balance("Bob"), world.nonce("Alice")), (7 * UNIT, 3 * UNIT, 3));
-    assert_eq!(world.inbox(), InboxStatus { consumed: 9, invokes: 8, shields_credited: 1, shields_set_aside: 0 });
+    assert_eq!(world.inbox(), InboxStatus { consumed: 9, invokes: 8, shields_credited: 1, shields_returned: 0 });
     assert_eq!((outcome(&world, "Alice", paid), outcome(&world, "Alice", last)), (Some(Ok(())), Some(Ok(()))));
     assert!(matches!(outcome(&world, "Alice", too_much), Some(Err(_))), "its nonce is used");
     assert_eq!((outcome(&world, "Alice", gap), outcome(&world, "Nobody", stranger)), (None, None));

@@ -2,6 +2,8 @@
 
 mod hostile_host;
 mod indirect;
+mod outbox;
 mod payments;
 mod persistence;
 mod registration;
+mod retirement;

@@ -1,6 +1,8 @@
 //! Money in, payments, queries.
 
-use cloister_chain_primitives::{EXISTENTIAL_DEPOSIT, H256};
+use cloister_chain_primitives::{
+    DIRECT_CALL_FEE, EXISTENTIAL_DEPOSIT, H256, OutboxKind, UNSHIELD_FEE, outbox::OutboxTree,
+};
 use cloister_pool::Admitted;
 use cloister_sidechain::{CallRefused, MAX_INBOX_PER_BLOCK, MAX_QUERY_LIFETIME_BLOCKS, QueryRefused};
 use cloister_wire::{
@@ -11,7 +13,7 @@ use codec::Encode;
 use sp_core::{Pair, ed25519};
 use sp_runtime::MultiSignature;
 
-use cloister_simulation::{UNIT, World, account, key, layer_one::Effect};
+use cloister_simulation::{SHIELDER, UNIT, World, account, key, layer_one::Effect};
 
 #[test]
 fn a_shielding_is_credited_once_and_paid_on() {
@@ -23,13 +25,14 @@ fn a_shielding_is_credited_once_and_paid_on() {
     world.tick();
     world.finalize();
     world.tick();
-    assert_eq!((world.free_balance("Alice"), world.free_balance("Bob")), (700 * UNIT, 300 * UNIT));
+    let left = 700 * UNIT - DIRECT_CALL_FEE;
+    assert_eq!((world.free_balance("Alice"), world.free_balance("Bob")), (left, 300 * UNIT));
     assert_eq!(world.nonce("Alice"), 1);
     let hash = world.blocks[1].header.hash();
     assert_eq!(world.statuses, [(operation, Ready, None), (operation, InSidechainBlock(hash), None)]);
     assert_eq!(
         world.read::<Outcome>("Alice", TrustedGetter::CallOutcome(account("Alice"), operation)),
-        Some(Outcome { block_number: 2, result: Ok(()) })
+        Some(Outcome { block_number: 2, result: Ok(()), outbox: None })
     );
     assert_eq!(world.blocks.len(), 2, "no blocks without work");
 }
@@ -62,7 +65,7 @@ fn blocks_are_chained_signed_and_say_what_they_consumed() {
         let diff = &block.block_data.encrypted_state_diff;
         assert!(!diff.windows(32).any(|window| window == clear), "an account in clear");
     }
-    assert_eq!(world.inbox(), InboxStatus { consumed: 3, invokes: 1, shields_credited: 2, shields_set_aside: 0 });
+    assert_eq!(world.inbox(), InboxStatus { consumed: 3, invokes: 1, shields_credited: 2, shields_returned: 0 });
 }
 
 #[test]
@@ -74,7 +77,10 @@ fn a_failed_transfer_leaves_its_nonce_and_tells_its_sender_why() {
         world.engine.submit(call.clone()).unwrap();
     }
     world.tick();
-    assert_eq!((world.free_balance("Alice"), world.free_balance("Bob"), world.nonce("Alice")), (UNIT, 0, 2));
+    assert_eq!(
+        (world.free_balance("Alice"), world.free_balance("Bob"), world.nonce("Alice")),
+        (UNIT - 2 * DIRECT_CALL_FEE, 0, 2)
+    );
     for call in [&too_much, &too_little] {
         let (_, status, reason) = world.statuses.iter().rfind(|(operation, ..)| *operation == call.hash()).unwrap();
         assert_eq!(*status, Invalid);
@@ -158,7 +164,7 @@ fn calls_that_never_come_up_give_way_in_a_full_pool_and_are_told_so() {
 }
 
 #[test]
-fn what_cannot_be_credited_is_set_aside() {
+fn what_cannot_be_credited_is_returned() {
     let mut world = World::serving();
     world.append_shield(vec![1; 88], UNIT);
     let sealed_for_a_request = world.seal(Purpose::Request, &account("Alice").encode());
@@ -169,8 +175,21 @@ fn what_cannot_be_credited_is_set_aside() {
     world.shield(&account("Alice"), UNIT);
     world.finalize();
     world.tick();
-    assert_eq!(world.inbox(), InboxStatus { consumed: 5, invokes: 0, shields_credited: 1, shields_set_aside: 4 });
+    assert_eq!(world.inbox(), InboxStatus { consumed: 5, invokes: 0, shields_credited: 1, shields_returned: 4 });
     assert_eq!(world.free_balance("Alice"), UNIT);
+    // Layer one takes no shielding of less than what can be returned without its fee.
+    let (fees, amounts) = (3 * UNSHIELD_FEE, [UNIT - UNSHIELD_FEE; 3]);
+    let books = world.books();
+    assert_eq!((books.fees, books.opened), (fees, amounts.iter().sum::<u128>() + EXISTENTIAL_DEPOSIT - 1));
+    world.include();
+    world.finalize();
+    let entries: Vec<_> = world.outbox().into_iter().map(|proof| proof.entry).collect();
+    assert_eq!(
+        OutboxTree::new(&world.genesis(), &world.shard(), entries.clone()).root(),
+        world.blocks[0].block_data.outbox_root
+    );
+    assert!(entries.iter().all(|entry| entry.kind == OutboxKind::Return && entry.beneficiary == SHIELDER));
+    assert_eq!(entries.iter().take(3).map(|entry| entry.amount).collect::<Vec<_>>(), amounts);
 }
 
 #[test]
