@@ -3,9 +3,11 @@
 use std::fmt::Write;
 
 use cloister_client::{
-    layer_one, shard,
+    MIN_SHIELD, audit, layer_one, shard,
     worker::{self, Stage},
 };
+
+use crate::amount;
 
 /// Exit code of what did not get as far as an answer.
 pub const COULD_NOT_RUN: u8 = 1;
@@ -13,6 +15,11 @@ pub const COULD_NOT_RUN: u8 = 1;
 pub const USAGE: u8 = 2;
 /// Exit code of a no from chain or shard.
 pub const REFUSED: u8 = 3;
+
+/// Exit code of money that the other end refused, and that came back or comes back.
+pub const CAME_BACK: u8 = 4;
+/// Exit code of an audit that found something.
+pub const INCONSISTENT: u8 = 5;
 
 /// Why a command ended without success.
 #[derive(Debug)]
@@ -34,6 +41,11 @@ impl Failure {
     /// The chain says no.
     pub fn refused(message: impl std::fmt::Display) -> Self {
         Self { code: REFUSED, error: anyhow::anyhow!("{message}"), hint: None }
+    }
+
+    /// The other end refused money, which came back or comes back.
+    pub fn came_back(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: CAME_BACK, error: error.into(), hint: None }
     }
 
     /// Something around the program did not work.
@@ -72,7 +84,10 @@ impl From<layer_one::Error> for Failure {
 impl From<shard::Error> for Failure {
     fn from(error: shard::Error) -> Self {
         let code = match &error {
-            shard::Error::WrongSigner { .. } | shard::Error::Worker(worker::Error::InvalidUrl { .. }) => USAGE,
+            shard::Error::WrongSigner { .. }
+            | shard::Error::BelowMinimumShield { .. }
+            | shard::Error::Worker(worker::Error::InvalidUrl { .. }) => USAGE,
+            shard::Error::ShieldReturned { .. } => CAME_BACK,
             error if error.is_refusal() => REFUSED,
             _ => COULD_NOT_RUN,
         };
@@ -111,6 +126,30 @@ impl From<shard::Error> for Failure {
                 "nothing was paid on the shard; if another call took the nonce, the same command again takes the next one"
                     .into(),
             ),
+            shard::Error::BelowMinimumShield { .. } => Some(format!(
+                "a shielding is {} at least, so that it can be returned",
+                amount::format(MIN_SHIELD)
+            )),
+            shard::Error::ShieldPerhapsReturned { .. } => {
+                Some("`cloister trusted balance` of the beneficiary tells; if it was, it goes back to who paid".into())
+            }
+            shard::Error::NotConsumed { .. } => {
+                Some("it is credited or returned when the shard goes on: does the worker follow layer one?".into())
+            }
+            shard::Error::NotSettled { .. } => Some(
+                "the money is on its way, and paid or credited again in the end: do not send it again. `cloister outbox \
+                 list` shows it once it is anchored, `cloister outbox settle` has it paid"
+                    .into(),
+            ),
+            shard::Error::VerdictForgotten { .. } => {
+                Some("`cloister balance` of the beneficiary and `cloister trusted balance` of the payer tell".into())
+            }
+            shard::Error::NotClosed { .. } => {
+                Some("it is credited when the shard goes on; `cloister trusted balance` tells later".into())
+            }
+            shard::Error::NoOutcome { .. } | shard::Error::NothingOpened { .. } => {
+                Some("`cloister trusted balance` of the payer tells: look before you send it again".into())
+            }
             shard::Error::OtherChain { .. } => Some("do node and worker belong to the same chain?".into()),
             _ => None,
         };
@@ -121,6 +160,22 @@ impl From<shard::Error> for Failure {
 impl From<worker::Error> for Failure {
     fn from(error: worker::Error) -> Self {
         shard::Error::from(error).into()
+    }
+}
+
+impl From<audit::Error> for Failure {
+    fn from(error: audit::Error) -> Self {
+        let (code, hint) = match error {
+            audit::Error::LayerOne(error) => return error.into(),
+            audit::Error::UnknownShard(_) => (REFUSED, None),
+            audit::Error::BeginsTooLate { .. } => (USAGE, None),
+            audit::Error::Unreachable { .. } | audit::Error::NoBlocks(_) | audit::Error::Malformed(_) => {
+                (COULD_NOT_RUN, Some("is that the worker's untrusted port, 2001 by default? --url names another one"))
+            }
+            audit::Error::NotKept { .. } => (COULD_NOT_RUN, Some("does the worker serve this shard, and follow it?")),
+            _ => (COULD_NOT_RUN, None),
+        };
+        Self { code, error: error.into(), hint: hint.map(Into::into) }
     }
 }
 

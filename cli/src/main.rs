@@ -7,10 +7,16 @@ mod accounts;
 mod amount;
 mod args;
 mod attest;
+mod audit;
 mod failure;
+mod fees;
 mod keystore;
+mod listen;
+mod outbox;
 mod output;
+mod payments;
 mod public;
+mod shards;
 mod status;
 mod time;
 mod trusted;
@@ -24,7 +30,7 @@ use cloister_client::{Selection, WantedCode};
 use tracing_subscriber::EnvFilter;
 
 use accounts::Accounts;
-use args::{Cli, Command, Global, SelectionArgs, Trusted, WorkerCommand};
+use args::{Cli, Command, Global, OutboxCommand, SelectionArgs, ShardCommand, Trusted, WorkerCommand};
 use attest::Attest;
 use failure::Failure;
 use keystore::Keystore;
@@ -89,6 +95,26 @@ fn run(cli: Cli) -> Result<Report, Failure> {
             Command::ShieldFunds { from, to, amount, selection, wait } => {
                 public::shield_funds(&session, &from, &to, amount, &selection.into(), wait).await
             }
+            Command::Claim { from, account, shard, wait } => {
+                outbox::claim(&session, &from, &account, shard, wait.into()).await
+            }
+            Command::Fees => fees::show(&session).await,
+            Command::Listen(args) => listen::listen(&session, args, json).await,
+            Command::Audit(args) => audit::audit(&session, args).await,
+            Command::Outbox { selection, command } => match command {
+                OutboxCommand::List => outbox::list(&session, &selection.into()).await,
+                OutboxCommand::Settle { from, number, wait } => {
+                    outbox::settle(&session, &selection.into(), &from, number, wait.into()).await
+                }
+            },
+            Command::Shard { command } => match command {
+                ShardCommand::Show { shard } => shards::show(&session, shard).await,
+                ShardCommand::Config { root, maintenance, delay } => {
+                    shards::config(&session, &root, maintenance, delay).await
+                }
+                ShardCommand::Retire { root } => shards::retire(&session, &root).await,
+                ShardCommand::Limit { root, amount, period } => shards::limit(&session, &root, amount, period).await,
+            },
             Command::ListWorkers => workers::list(&session).await,
             Command::Worker { command: WorkerCommand::Status { url, watch: false } } => status::show(&url).await,
             Command::Worker { command: WorkerCommand::Status { url, watch: true } } => status::watch(&url, json).await,
@@ -105,8 +131,8 @@ fn run(cli: Cli) -> Result<Report, Failure> {
             Command::Trusted { selection, direct, command } => {
                 let selection = selection.into();
                 match command {
-                    Trusted::Transfer(args) if direct => trusted::transfer(&session, &selection, args).await,
-                    Trusted::Transfer(args) => trusted::transfer_indirect(&session, &selection, args).await,
+                    Trusted::Transfer(args) => payments::transfer(&session, &selection, args, direct).await,
+                    Trusted::UnshieldFunds(args) => payments::unshield_funds(&session, &selection, args, direct).await,
                     Trusted::Balance { account } => trusted::balance(&session, &selection, &account).await,
                     Trusted::Nonce { account } => trusted::nonce(&session, &selection, &account).await,
                     Trusted::GetShard => trusted::get_shard(&session, &selection).await,

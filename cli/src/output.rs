@@ -29,6 +29,14 @@ impl Report {
         self.row(name, text).hidden(name, value)
     }
 
+    /// A field for both readers, if there is one.
+    pub fn field_if(self, name: &'static str, value: Option<(impl Into<Value>, impl ToString)>) -> Self {
+        match value {
+            Some((value, text)) => self.field_as(name, value, text),
+            None => self,
+        }
+    }
+
     /// A field for people only.
     pub fn row(mut self, name: &'static str, text: impl ToString) -> Self {
         self.rows.push((name, text.to_string()));

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use cloister_client::{
-    AccountId, Balance, LayerOne, Selection, ShardClient, Signer, Wait,
+    AccountId, Balance, LayerOne, Selection, Signer, UNSHIELD_FEE, Wait,
     layer_one::{Progress, SubmittedExtrinsic},
+    shard,
 };
 use serde_json::{Value, json};
 use sp_core::{Pair, ed25519, sr25519};
-use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -41,7 +41,7 @@ pub async fn transfer(session: &Session, from: &str, to: &str, amount: Balance, 
     let layer_one = session.layer_one().await?;
     let call = cloister_client::Call::transfer_allow_death(&to, amount);
     let extrinsic = layer_one.submit_reporting(&call, &from, wait, show_progress).await?;
-    Ok(extrinsic_report(payment(&from, &to, amount), &extrinsic, wait))
+    Ok(extrinsic_report(payment_report(&from, &to, amount), &extrinsic, wait))
 }
 
 /// `submit-call`
@@ -116,49 +116,37 @@ pub async fn shield_funds(
     let to = session.accounts.address(to)?;
     // Money sent to a shard that no enclave has any more is stuck: the worker must show that its enclave serves it.
     let client = connect(session, selection).await?;
-    let set_aside_before = match wait {
-        ShieldWaitFor::Credited => Some(client.inbox_status().await?.shields_set_aside),
+    let before = match wait {
+        ShieldWaitFor::Credited => Some(client.inbox_status().await?),
         ShieldWaitFor::Submitted | ShieldWaitFor::InBlock | ShieldWaitFor::Finalized => None,
     };
     let shielding = client.shield_reporting(&from, &to, amount, wait.on_layer_one(), show_progress).await?;
-    let mut report = payment(&from, &to, amount).field("shard", format_args!("0x{}", hex::encode(client.shard().id)));
+    let mut report =
+        payment_report(&from, &to, amount).field("shard", format_args!("0x{}", hex::encode(client.shard().id)));
     report = extrinsic_report(report, &shielding.extrinsic, wait.on_layer_one());
     if let Some(number) = shielding.inbox_number {
         report = report.field_as("inbox number", number, number);
-        if let Some(before) = set_aside_before {
-            await_credit(&client, number, before).await?;
+        if let Some(before) = before {
+            client.credited(number, before, CREDIT_TIMEOUT).await.map_err(|error| match error {
+                shard::Error::ShieldReturned { .. } => {
+                    let back = amount::format(amount.saturating_sub(UNSHIELD_FEE));
+                    let (fee, payer) = (amount::format(UNSHIELD_FEE), from.account());
+                    Failure::came_back(error).with_hint(format!(
+                        "{back}, which is the amount less the shard's fee of {fee}, go back to {payer} on layer one; \
+                         `cloister outbox list` shows them until they are paid"
+                    ))
+                }
+                error => error.into(),
+            })?;
+            eprintln!("credited on the shard");
             report = report.field_as("credited", true, "yes");
         }
     }
     Ok(report)
 }
 
-/// Waits until the shard has consumed an inbox entry.
-async fn await_credit(client: &ShardClient, number: u64, set_aside_before: u64) -> Result<(), Failure> {
-    let deadline = Instant::now() + CREDIT_TIMEOUT;
-    loop {
-        let status = client.inbox_status().await?;
-        if status.consumed > number {
-            if status.shields_set_aside > set_aside_before {
-                let message = "the shard has set a shielding aside, and it may be this one";
-                return Err(Failure::could_not_run(anyhow::anyhow!(message))
-                    .with_hint("`cloister trusted balance` of the beneficiary tells"));
-            }
-            eprintln!("credited on the shard");
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            let seconds = CREDIT_TIMEOUT.as_secs();
-            let message =
-                format!("the shielding is final on layer one, but not consumed by the shard after {seconds} s");
-            return Err(Failure::could_not_run(anyhow::anyhow!(message)).with_hint("does the worker follow layer one?"));
-        }
-        sleep(CREDIT_POLL).await;
-    }
-}
-
 /// What every payment's report begins with.
-pub fn payment(from: &Signer, to: &AccountId, planck: Balance) -> Report {
+pub fn payment_report(from: &Signer, to: &AccountId, planck: Balance) -> Report {
     Report::default().field("from", from.account()).field("to", to).field_as(
         "amount",
         planck.to_string(),
@@ -177,6 +165,7 @@ pub fn extrinsic_report(report: Report, extrinsic: &SubmittedExtrinsic, wait: Wa
         .field("status", if wait == Wait::Finalized { "finalized" } else { "in-block" })
         .field("block hash", format_args!("{:?}", inclusion.block_hash))
         .field_as("block number", inclusion.block_number, inclusion.block_number)
+        .field_if("fee", inclusion.fee().map(|fee| (fee.to_string(), amount::format(fee))))
         .hidden("events", events.collect::<Vec<_>>())
 }
 
@@ -196,4 +185,3 @@ impl Session {
 }
 
 const CREDIT_TIMEOUT: Duration = Duration::from_secs(60);
-const CREDIT_POLL: Duration = Duration::from_millis(300);

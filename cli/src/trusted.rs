@@ -1,96 +1,16 @@
-//! Commands on a shard.
-
-use std::time::{Duration, Instant};
+//! Queries of a shard, and the way to it.
 
 use cloister_claims::TeeKind;
-use cloister_client::{
-    Balance, BuildMode, Selection, ShardClient,
-    worker::{self, Stage, Update},
-};
-use cloister_wire::{TrustedCall, TrustedGetter, TrustedOperationStatus};
+use cloister_client::{Balance, BuildMode, Selection, ShardClient};
+use cloister_wire::TrustedGetter;
 
 use crate::{
     Session, amount,
-    args::TransferArgs,
     failure::Failure,
     output::Report,
-    public::{payment, show_progress},
     time,
     workers::{DEBUG, SIMULATED, hex0x},
 };
-
-/// `trusted transfer --direct`
-pub async fn transfer(session: &Session, selection: &Selection, args: TransferArgs) -> Result<Report, Failure> {
-    if args.payer.is_some() {
-        return Err(Failure::usage("--payer pays layer one's fee, and a call with --direct has none"));
-    }
-    let from = session.accounts.signer(&args.from)?;
-    let to = session.accounts.address(&args.to)?;
-    let client = connect(session, selection).await?;
-    let mut operation = client.transfer(&from, &to, args.amount).await?;
-    eprintln!("submitted {:?}", operation.hash());
-    let stage = Stage::from(args.wait);
-    let block = operation.reached(stage, Duration::from_secs(args.timeout), show_update).await?;
-    Ok(payment(&from, &to, args.amount)
-        .field("operation", format_args!("{:?}", operation.hash()))
-        .field("status", status(stage))
-        .field("block hash", format_args!("{block:?}"))
-        .field("shard", hex0x(&client.shard().id)))
-}
-
-/// `trusted transfer`
-pub async fn transfer_indirect(
-    session: &Session,
-    selection: &Selection,
-    args: TransferArgs,
-) -> Result<Report, Failure> {
-    let from = session.accounts.signer(&args.from)?;
-    let to = session.accounts.address(&args.to)?;
-    let payer = args.payer.as_deref().map(|payer| session.accounts.signer(payer)).transpose()?;
-    let payer = payer.as_ref().unwrap_or(&from);
-    let client = connect(session, selection).await?;
-    let deadline = |since: Instant| Duration::from_secs(args.timeout).saturating_sub(since.elapsed());
-
-    let call = TrustedCall::BalanceTransfer(from.account(), to.clone(), args.amount);
-    let invocation = client.invoke_reporting(&from, payer, call, show_progress).await?;
-    let since = Instant::now();
-    eprintln!("waits until the shard reports that it has processed block #{}", invocation.block_number);
-    let outcome = client.executed(&from, &invocation, deadline(since)).await?;
-    eprintln!("processed in block #{} of the shard", outcome.block_number);
-    let operation = invocation.operation;
-    outcome.result.map_err(|reason| worker::Error::CallFailed { operation, reason })?;
-    let stage = Stage::from(args.wait);
-    if stage == Stage::Finalized {
-        let anchored = client.anchored(outcome.block_number, deadline(since)).await?;
-        eprintln!("anchored by layer one's block #{}", anchored.at);
-    }
-    Ok(payment(&from, &to, args.amount)
-        .field("payer", payer.account())
-        .field("operation", format_args!("{operation:?}"))
-        .field("status", status(stage))
-        .field_as("block number", outcome.block_number, outcome.block_number)
-        .field_as("nonce", invocation.nonce, invocation.nonce)
-        .field("extrinsic", format_args!("{:?}", invocation.extrinsic))
-        .field_as("layer one", invocation.block_number, format_args!("block #{}", invocation.block_number))
-        .field("shard", hex0x(&client.shard().id)))
-}
-
-fn show_update(update: &Update) {
-    match update.status {
-        TrustedOperationStatus::Ready => eprintln!("ready"),
-        TrustedOperationStatus::Future => eprintln!("waits for calls with lower nonces"),
-        TrustedOperationStatus::InSidechainBlock(block) => eprintln!("in block {block:?} of the shard"),
-        TrustedOperationStatus::Finalized => eprintln!("anchored in a finalized block of layer one"),
-        _ => {}
-    }
-}
-
-fn status(stage: Stage) -> &'static str {
-    match stage {
-        Stage::InBlock => "in-sidechain-block",
-        Stage::Finalized => "finalized",
-    }
-}
 
 /// `trusted balance`
 pub async fn balance(session: &Session, selection: &Selection, account: &str) -> Result<Report, Failure> {
@@ -120,6 +40,7 @@ pub async fn get_shard(session: &Session, selection: &Selection) -> Result<Repor
     let client = connect(session, selection).await?;
     let shard = client.shard();
     let (birth, enclave) = (&shard.entry.birth, &shard.enclave);
+    let maintenance = shard.entry.config.at(client.layer_one().finalized_number().await?).maintenance_mode;
     let escrow_cap = birth.escrow_cap;
     Ok(Report::default()
         .field("shard", format_args!("0x{}", hex::encode(shard.id)))
@@ -142,11 +63,7 @@ pub async fn get_shard(session: &Session, selection: &Selection) -> Result<Repor
             escrow_cap.map(|planck| planck.to_string()),
             escrow_cap.map_or("none".into(), amount::format),
         )
-        .field_as(
-            "maintenance",
-            birth.config.maintenance_mode,
-            if birth.config.maintenance_mode { "yes" } else { "no" },
-        ))
+        .field_as("maintenance", maintenance, if maintenance { "yes" } else { "no" }))
 }
 
 /// Connects to the shard and says whom the user is about to trust, before anything is entrusted to it.

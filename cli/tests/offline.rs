@@ -8,6 +8,7 @@ use command::{Cli, NOWHERE, text};
 use serde_json::Value;
 
 const ALICE: &str = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+const SHARD: &str = "0x0707070707070707070707070707070707070707070707070707070707070707";
 const PHRASE: &str = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
 #[test]
 fn a_new_account_is_stored_listed_and_private() {
@@ -49,7 +50,15 @@ fn help_names_every_exit_code() {
     let output = Cli::new().run(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
     let help = text(&output.stdout);
-    for line in ["  0  done", "  1  could not run", "  2  wrong usage", "  3  refused", "0 accepted, 1 could not run"] {
+    for line in [
+        "  0  done",
+        "  1  could not run",
+        "  2  wrong usage",
+        "  3  refused",
+        "  4  refused at the other end",
+        "  5  of `audit`",
+        "0 accepted, 1 could not run",
+    ] {
         assert!(help.contains(line), "{help}");
     }
 }
@@ -65,6 +74,13 @@ fn wrong_usage_ends_with_2() {
         &["balance", "15oF4uVJwmo4TdGW7VfQxNLavjCXviqxT9S1MgbjMNHr6Sp5"],
         &["balance", "-"],
         &["trusted", "--shard", "0x12", "get-shard"],
+        &["trusted", "unshield-funds", "//Alice", "//Bob", "much"],
+        &["shard", "limit", "5", "--shard", SHARD, "--sudo", "//Alice"],
+        &["shard", "limit", "default", "5", "--shard", SHARD, "--sudo", "//Alice"],
+        &["shard", "retire", "--shard", SHARD],
+        &["audit"],
+        &["audit", "--shard", SHARD, "--url", "http://worker:2001"],
+        &["listen", "--blocks", "few"],
         &["new-account", "--scheme", "rsa"],
         &["nonsense"],
     ] {
@@ -76,12 +92,14 @@ fn wrong_usage_ends_with_2() {
 
 #[test]
 fn a_payer_is_for_calls_through_layer_one() {
-    let (code, failure) =
-        Cli::new().json(&["trusted", "--direct", "transfer", "//Alice", "//Bob", "1", "--payer", "//Bob"]);
-    assert_eq!(
-        (code, &failure["error"]),
-        (2, &"--payer pays layer one's fee, and a call with --direct has none".into())
-    );
+    for command in ["transfer", "unshield-funds"] {
+        let (code, failure) =
+            Cli::new().json(&["trusted", "--direct", command, "//Alice", "//Bob", "1", "--payer", "//Bob"]);
+        assert_eq!(
+            (code, &failure["error"]),
+            (2, &"--payer pays layer one's fee, and a call with --direct has none".into())
+        );
+    }
 }
 
 #[test]
@@ -94,6 +112,18 @@ fn no_node_ends_with_1_and_says_where() {
         &["trusted", "balance", "//Alice"],
         &["trusted", "transfer", "//Alice", "//Bob", "1"],
         &["trusted", "transfer", "//Alice", "//Bob", "1", "--direct", "--wait", "finalized"],
+        &["trusted", "unshield-funds", "//Alice", "//Bob", "1"],
+        &["trusted", "unshield-funds", "//Alice", "//Bob", "1", "--direct", "--wait", "in-block"],
+        &["outbox", "list"],
+        &["outbox", "settle", "//Alice", "--number", "3"],
+        &["claim", "//Alice", ALICE],
+        &["fees"],
+        &["listen", "--blocks", "1"],
+        &["audit", "--shard", SHARD],
+        &["shard", "show", "--shard", SHARD],
+        &["shard", "config", "--maintenance", "on", "--shard", SHARD, "--sudo", "//Alice"],
+        &["shard", "retire", "--shard", SHARD, "--sudo", "//Alice"],
+        &["shard", "limit", "default", "--shard", SHARD, "--sudo", "//Alice"],
         &["list-workers"],
         &["attest", "show", ALICE],
         &["attest", "policy"],

@@ -8,20 +8,23 @@
 //! carry the enclave's signature and the layer-one block that it saw.
 #![warn(missing_docs)]
 
+pub mod audit;
 pub mod layer_one;
 pub mod shard;
 pub mod signer;
 pub mod worker;
 
 pub use cloister_chain_primitives::{
-    AccountId, Anchored, Balance, BlockNumber, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, H256, Header, Moment,
-    Nonce, RegistrationPolicy, Request, SS58_PREFIX, ShardEntry, ShardId, Standing, UNIT,
+    AccountId, Anchored, Balance, BlockNumber, BuildMode, DIRECT_CALL_FEE, EXISTENTIAL_DEPOSIT, EnclaveRecord,
+    EncryptedBeneficiary, Flows, H256, Header, InboxEntry, MIN_SHIELD, Moment, Nonce, OutboxEntry, OutboxKind,
+    OutflowLimit, RegistrationPolicy, Request, Retirement, SS58_PREFIX, ShardConfig, ShardEntry, ShardId, ShardMode,
+    Standing, UNIT, UNSHIELD_FEE, Verdict,
     calls::Call,
     extrinsic::ChainVersion,
     registry::{Appraised, report_data},
     storage::AccountInfo,
 };
-pub use layer_one::{Event, LayerOne, Wait};
-pub use shard::{Invocation, Selection, Shard, ShardClient, WantedCode};
+pub use layer_one::{BridgeState, Event, LayerOne, Wait};
+pub use shard::{Executed, Invocation, Route, Selection, Shard, ShardClient, Step, Unshielding, WantedCode};
 pub use signer::{Scheme, Signer};
 pub use worker::{Pin, Worker};

@@ -16,6 +16,7 @@ pub fn rows(status: &WorkerStatus, now: u64) -> Vec<(&'static str, String)> {
         ("phase", phase(status)),
         ("worker", format!("version {}, up {}", printable(&status.version), seconds(status.uptime_seconds))),
         ("shard", known(&status.shard)),
+        ("mode", known(&status.mode)),
         ("account", known(&status.account)),
         ("enclave", enclave(status)),
     ];
@@ -29,6 +30,14 @@ pub fn rows(status: &WorkerStatus, now: u64) -> Vec<(&'static str, String)> {
         ("journal", format!("{} since {}", bytes(status.journal_bytes), snapshot(status))),
         ("store", bytes(status.store_bytes)),
         ("inbox", format!("{} consumed", counted_as(status.inbox_consumed, "entry", "entries"))),
+        (
+            "outbox",
+            format!(
+                "{} opened, {} still open",
+                counted_as(status.outbox_opened, "entry", "entries"),
+                status.outbox_open
+            ),
+        ),
         ("layer one", layer_one(status, now)),
         ("registration", registration(status)),
         ("funds", funds(status)),
@@ -213,6 +222,9 @@ mod tests {
             snapshot: 1_000,
             store_bytes: 21_474_836_480,
             inbox_consumed: 2,
+            outbox_opened: 9,
+            outbox_open: 1,
+            mode: "open".into(),
             layer_one: 500,
             layer_one_read: 500,
             layer_one_time: NOW - 4_000,
@@ -236,6 +248,7 @@ mod tests {
             ("phase", "serving"),
             ("worker", "version 0.1.0, up 3 h 12 min"),
             ("shard", "8xLZ"),
+            ("mode", "open"),
             ("account", "5Grw"),
             ("enclave", "sgx, 0x02"),
             ("block", "1200, anchored up to 1193 (7 behind)"),
@@ -244,6 +257,7 @@ mod tests {
             ("journal", "1.9 KiB since the snapshot at block 1000"),
             ("store", "20.0 GiB"),
             ("inbox", "2 entries consumed"),
+            ("outbox", "9 entries opened, 1 still open"),
             ("layer one", "finalized up to 500, read up to 500 (all), of 2023-11-14T22:13:16Z (4 s ago)"),
             ("registration", "expires 2023-11-15T11:13:16Z (in 13 h 0 min)"),
             ("funds", "12.5 UNIT, enough for 1 d 1 h at the present rate"),

@@ -11,7 +11,7 @@ use cloister_chain_primitives::{
 };
 use cloister_claims::{TcbStatus, TeeKind};
 use cloister_wire::envelope::SecretKey;
-use codec::Encode;
+use codec::{Decode, Encode};
 use jsonrpsee::{RpcModule, server::Server};
 use serde_json::json;
 
@@ -90,6 +90,11 @@ impl Node {
         self.values.lock().unwrap().insert(hex0x(key), hex0x(&value.encode()));
     }
 
+    pub fn get<T: Decode>(&self, key: &[u8]) -> T {
+        let value = self.values.lock().unwrap()[&hex0x(key)].clone();
+        T::decode(&mut hex::decode(&value[2..]).unwrap().as_slice()).unwrap()
+    }
+
     pub fn register(&self, account: &AccountId, record: &EnclaveRecord) {
         self.set(&storage::enclave(account), record);
     }
@@ -112,7 +117,7 @@ impl Node {
             founder: founder.clone(),
         };
         let id = birth.shard_id(&block_hash(0));
-        self.set(&storage::shard(&id), ShardEntry { birth, born_at });
+        self.set(&storage::shard(&id), ShardEntry::born(birth, born_at));
         id
     }
 }

@@ -6,7 +6,7 @@ pub(super) mod tests;
 use std::fmt;
 
 use cloister_chain_primitives::AccountId;
-use codec::Decode;
+use codec::{Decode, DecodeAll};
 use frame_metadata::{
     RuntimeMetadata, RuntimeMetadataPrefixed,
     v14::{RuntimeMetadataV14, StorageEntryType},
@@ -96,6 +96,13 @@ impl Metadata {
             .next();
         let events_type = events_type.ok_or_else(|| malformed("metadata", "it has no System.Events"))?;
         Ok(Self { runtime, events_type })
+    }
+
+    /// A constant of a pallet.
+    pub(super) fn constant<T: DecodeAll>(&self, pallet: &str, name: &str) -> Option<T> {
+        let pallet = self.runtime.pallets.iter().find(|other| other.name == pallet)?;
+        let constant = pallet.constants.iter().find(|constant| constant.name == name)?;
+        T::decode_all(&mut constant.value.as_slice()).ok()
     }
 
     /// Decodes the value of `System.Events`.

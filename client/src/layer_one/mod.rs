@@ -1,7 +1,11 @@
 //! Layer one through the JSON-RPC of a node that the user trusts.
 
+mod bridge;
 mod events;
+mod fees;
+pub(crate) mod finalized;
 mod registry;
+mod settlement;
 mod shards;
 mod submission;
 
@@ -28,10 +32,14 @@ use events::Metadata;
 
 #[cfg(test)]
 pub(crate) use events::tests::runtime_metadata;
+pub(crate) use finalized::pause_before;
 
+pub use bridge::{BridgeState, Outflow};
 pub use events::{DispatchFailure, Event};
+pub use finalized::{FinalizedBlocks, Found};
 pub use registry::{CollateralOf, StoredCollateral};
-pub use shards::{FinalizedSidechainBlock, Found, ProcessedParentchainBlock};
+pub use settlement::{Settlement, UnshieldEvent, UnshieldResult};
+pub use shards::{FinalizedSidechainBlock, ProcessedParentchainBlock};
 pub use submission::{Inclusion, Progress, SubmittedExtrinsic, Wait};
 
 /// A connection to a node. Clones share it.

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use cloister_chain_primitives::{
-    BlockNumber, H256, Nonce,
+    Balance, BlockNumber, H256, Nonce,
     calls::Call,
     extrinsic::{Mortality, signed},
 };
@@ -57,6 +57,19 @@ pub struct Inclusion {
     pub index: u32,
     /// What the extrinsic emitted.
     pub events: Vec<Event>,
+}
+
+impl Inclusion {
+    /// Planck that layer one took for the extrinsic, if the runtime told.
+    pub fn fee(&self) -> Option<Balance> {
+        #[derive(Deserialize)]
+        struct Paid {
+            actual_fee: String,
+        }
+        let paid: Paid =
+            self.events.iter().find_map(|event| event.fields_of("TransactionPayment", "TransactionFeePaid"))?;
+        paid.actual_fee.parse().ok()
+    }
 }
 
 /// What has become of an extrinsic so far.

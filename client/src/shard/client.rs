@@ -5,9 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cloister_chain_primitives::{
-    AccountId, Balance, BlockNumber, EncryptedBeneficiary, H256, InboxEntry, Moment, Nonce, calls::Call, storage,
-};
+use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, Moment, Nonce};
 use cloister_wire::{
     BoundGetter, BoundGetterSigned, Getter, InboxStatus, Outcome, PublicGetter, SignedAnswer, TrustedCall,
     TrustedGetter, TrustedOperation, sidechain::SidechainHeader,
@@ -16,10 +14,9 @@ use codec::DecodeAll;
 use serde_json::json;
 use sp_core::{Pair, ed25519};
 
-use super::{Error, Selection, Shard, Shielding, require_owner};
+use super::{Error, Selection, Shard, require_owner};
 use crate::{
-    LayerOne, Signer, Wait, Worker,
-    layer_one::{self, Progress},
+    LayerOne, Signer, Worker,
     worker::{self, Operation},
 };
 
@@ -182,65 +179,8 @@ impl ShardClient {
         }
     }
 
-    /// Moves planck from `from` on layer one into `beneficiary`'s account on the shard, as [`Self::shield_reporting`].
-    pub async fn shield(
-        &self,
-        from: &Signer,
-        beneficiary: &AccountId,
-        amount: Balance,
-        wait: Wait,
-    ) -> Result<Shielding, Error> {
-        self.shield_reporting(from, beneficiary, amount, wait, |_| ()).await
-    }
-
-    /// Moves planck from `from` on layer one into `beneficiary`'s account on the shard, and tells `report` how the
-    /// extrinsic goes on. Money sent to a shard that no enclave has any more is lost, so enclave and registry are asked
-    /// once more before.
-    pub async fn shield_reporting(
-        &self,
-        from: &Signer,
-        beneficiary: &AccountId,
-        amount: Balance,
-        wait: Wait,
-        report: impl FnMut(Progress),
-    ) -> Result<Shielding, Error> {
-        let sealed = self.shard.seal_beneficiary(beneficiary)?;
-        self.recheck().await?;
-        self.shard.require_served_by(&self.worker).await?;
-        // The enclave's host may have held its answer back.
-        self.recheck().await?;
-        let call = Call::shield_funds(&self.shard.id, &sealed, amount);
-        let extrinsic = self.layer_one.submit_reporting(&call, from, wait, report).await?;
-        let inbox_number = match &extrinsic.inclusion {
-            Some(inclusion) => Some(self.inbox_number(inclusion.block_hash, &sealed).await?),
-            None => None,
-        };
-        Ok(Shielding { extrinsic, inbox_number })
-    }
-
-    /// The number of the inbox entry with a beneficiary's ciphertext, which no other entry can have, among those that
-    /// a block appended.
-    async fn inbox_number(&self, block: H256, sealed: &EncryptedBeneficiary) -> Result<u64, Error> {
-        let (layer_one, shard) = (&self.layer_one, &self.shard.id);
-        let parent = layer_one.header(block).await?.parent_hash;
-        let length = storage::inbox_length(shard);
-        let before: u64 = layer_one.storage(&length, parent).await?.unwrap_or_default();
-        let after: u64 = layer_one.storage(&length, block).await?.unwrap_or_default();
-        for number in before..after {
-            let entry = layer_one.storage(&storage::inbox_entry(shard, number), block).await?;
-            match entry {
-                Some(InboxEntry::Shield { encrypted_beneficiary, .. }) if encrypted_beneficiary == *sealed => {
-                    return Ok(number);
-                }
-                _ => {}
-            }
-        }
-        let reason = "the block has no entry for the shielding".to_string();
-        Err(layer_one::Error::Malformed { what: "the inbox", reason }.into())
-    }
-
     /// Asks the registry if the last time is too long ago.
-    async fn recheck_if_due(&self) -> Result<(), Error> {
+    pub(super) async fn recheck_if_due(&self) -> Result<(), Error> {
         let checked = *self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         match checked.elapsed() >= self.recheck_interval {
             true => self.recheck().await.map(|_| ()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloister_chain_primitives::{AccountId, BlockNumber, H256, Moment, ShardId};
+use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, MIN_SHIELD, Moment, ShardId};
 
 use crate::{layer_one, worker};
 
@@ -181,6 +181,66 @@ pub enum Error {
         /// The operation.
         operation: H256,
     },
+    /// The shard no longer tells what became of a call that it executed.
+    #[error("the shard does not tell what became of the call {operation:?}")]
+    NoOutcome {
+        /// The operation.
+        operation: H256,
+    },
+    /// An unshielding was executed, and the enclave names no entry of the outbox for it.
+    #[error("the enclave says that the call {operation:?} opened nothing in the shard's outbox")]
+    NothingOpened {
+        /// The operation.
+        operation: H256,
+    },
+    /// Layer one takes no shielding that could not be returned.
+    #[error("{amount} planck are less than the {MIN_SHIELD} that a shielding has at least")]
+    BelowMinimumShield {
+        /// Planck.
+        amount: Balance,
+    },
+    /// The shard did not credit a shielding, and returns it to who paid it.
+    #[error("the shard could not credit entry {number} of its inbox, and returns the money to who paid it")]
+    ShieldReturned {
+        /// The entry's number.
+        number: u64,
+    },
+    /// The shard returned one of several shieldings.
+    #[error("the shard has returned a shielding, and it may be this one, entry {number} of its inbox")]
+    ShieldPerhapsReturned {
+        /// The entry's number.
+        number: u64,
+    },
+    /// The shard has not consumed an entry of its inbox in time.
+    #[error("entry {number} of the shard's inbox is final on layer one, and not consumed after {} s", .limit.as_secs())]
+    NotConsumed {
+        /// The entry's number.
+        number: u64,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// Layer one has no verdict on an entry of the outbox in time.
+    #[error("layer one has not settled entry {number} of the shard's outbox after {} s", .limit.as_secs())]
+    NotSettled {
+        /// The entry's number.
+        number: u64,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// Layer one settled an entry of the outbox, and what it said is no longer in its state.
+    #[error("layer one has settled entry {number} of the shard's outbox, and forgotten whether it was paid")]
+    VerdictForgotten {
+        /// The entry's number.
+        number: u64,
+    },
+    /// The shard has not credited what layer one refused in time.
+    #[error("layer one refused entry {number} of the outbox, and the shard has not credited it after {} s", .limit.as_secs())]
+    NotClosed {
+        /// The entry's number.
+        number: u64,
+        /// How long was waited.
+        limit: Duration,
+    },
     /// A block of the shard was not anchored in time.
     #[error("block {height} of the shard is not anchored in a finalized block of layer one after {} s", .limit.as_secs())]
     NotAnchored {
@@ -203,7 +263,8 @@ impl Error {
             | Self::Simulated { .. }
             | Self::OtherShard { .. }
             | Self::OtherTlsKey { .. }
-            | Self::WithoutEffect { .. } => true,
+            | Self::WithoutEffect { .. }
+            | Self::ShieldReturned { .. } => true,
             error => error.is_registry(),
         }
     }

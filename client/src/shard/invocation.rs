@@ -24,6 +24,8 @@ pub struct Invocation {
     pub block_number: BlockNumber,
     /// Hash of the extrinsic's block.
     pub block_hash: H256,
+    /// Planck that layer one took for the extrinsic, if its runtime told.
+    pub fee: Option<Balance>,
 }
 
 impl ShardClient {
@@ -75,6 +77,7 @@ impl ShardClient {
             extrinsic: extrinsic.hash,
             block_number: inclusion.block_number,
             block_hash: inclusion.block_hash,
+            fee: inclusion.fee(),
         })
     }
 

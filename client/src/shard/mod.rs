@@ -2,10 +2,13 @@
 
 mod client;
 mod error;
+mod execution;
 mod invocation;
+mod outbox;
 mod selection;
+mod shielding;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use cloister_chain_primitives::{
     AccountId, EnclaveRecord, EncryptedBeneficiary, H256, Moment, Nonce, Request, ShardEntry, ShardId, Standing,
@@ -17,12 +20,15 @@ use cloister_wire::{
 };
 use codec::Encode;
 
-use crate::{LayerOne, Signer, Worker, layer_one::SubmittedExtrinsic};
+use crate::{LayerOne, Signer, Worker};
 
 pub use client::{Answer, ShardClient};
 pub use error::Error;
+pub use execution::{Executed, Route, Step};
 pub use invocation::Invocation;
+pub use outbox::{Submitted, Unshielding};
 pub use selection::{Selection, WantedCode};
+pub use shielding::Shielding;
 
 /// A shard as layer one records it, together with the registered enclave that may serve it: enough to encrypt to it.
 /// Whether the enclave does serve it, only a [`ShardClient`] knows.
@@ -36,15 +42,6 @@ pub struct Shard {
     pub enclave: EnclaveRecord,
     /// The chain that it belongs to.
     pub genesis: H256,
-}
-
-/// A shielding that layer one has taken.
-#[derive(Clone, Debug)]
-pub struct Shielding {
-    /// The extrinsic.
-    pub extrinsic: SubmittedExtrinsic,
-    /// Number of its entry in the shard's inbox; absent after [`Wait::Submitted`].
-    pub inbox_number: Option<u64>,
 }
 
 impl Shard {

@@ -2,6 +2,9 @@
 #![allow(clippy::type_complexity, reason = "tables of cases")]
 
 mod invocation;
+mod outbox;
+mod shielding;
+pub(crate) mod world;
 
 use std::{
     collections::BTreeMap,
@@ -9,9 +12,9 @@ use std::{
     time::Duration,
 };
 
-use cloister_chain_primitives::{BuildMode, ShardBirth, ShardConfig, shard::ShieldingKeys, storage};
+use cloister_chain_primitives::{BuildMode, MIN_SHIELD, ShardBirth, ShardConfig, shard::ShieldingKeys, storage};
 use cloister_claims::TcbStatus;
-use cloister_wire::{RpcReturnValue, envelope::SecretKey};
+use cloister_wire::{DirectRequestStatus, RpcReturnValue, envelope::SecretKey};
 use codec::Encode;
 use futures::{SinkExt, StreamExt};
 use jsonrpsee::{
@@ -38,11 +41,11 @@ use crate::{
 pub(super) const SECRET: [u8; 32] = [9; 32];
 const NOW: Moment = 1_000_000;
 
-pub(super) fn incarnation() -> ed25519::Pair {
+pub(crate) fn incarnation() -> ed25519::Pair {
     ed25519::Pair::from_seed(&[1; 32])
 }
 
-pub(super) fn shard() -> Shard {
+pub(crate) fn shard() -> Shard {
     let config = ShardConfig {
         enclave_fingerprint: [2; 32],
         max_instances: Some(1),
@@ -60,7 +63,7 @@ pub(super) fn shard() -> Shard {
     };
     let genesis = H256::repeat_byte(6);
     let id = birth.shard_id(&genesis);
-    Shard { id, entry: ShardEntry { birth, born_at: 1 }, enclave: record(), genesis }
+    Shard { id, entry: ShardEntry::born(birth, 1), enclave: record(), genesis }
 }
 
 fn record() -> EnclaveRecord {
@@ -231,10 +234,10 @@ impl FakeWorker {
         Self::answering(shard, |_| None).await
     }
 
-    /// One that also answers the requests that `answer` knows.
+    /// One that also answers the requests that `answer` knows: with a result, and what it says later of it.
     async fn answering(
         shard: ShardId,
-        answer: impl Fn(&Value) -> Option<RpcReturnValue> + Send + Sync + 'static,
+        answer: impl Fn(&Value) -> Option<(Vec<u8>, Vec<DirectRequestStatus>)> + Send + Sync + 'static,
     ) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(["worker".to_string()]).unwrap().self_signed(&key).unwrap();
@@ -261,14 +264,21 @@ impl FakeWorker {
                     while let Some(Ok(Message::Text(request))) = socket.next().await {
                         let request: Value = serde_json::from_str(request.as_str()).unwrap();
                         asked.lock().unwrap().push(request["method"].as_str().unwrap().to_string());
-                        let answer = match (request["method"].as_str(), *shard.lock().unwrap()) {
-                            (Some("author_getShard"), Some(shard)) => RpcReturnValue::ok(shard),
-                            (_, None) => RpcReturnValue::error("not serving"),
-                            _ => more(&request).unwrap_or_else(|| RpcReturnValue::error("unknown to this fake")),
+                        let only = |answer: RpcReturnValue| (answer.encode(), Vec::new());
+                        let (answer, statuses) = match (request["method"].as_str(), *shard.lock().unwrap()) {
+                            (Some("author_getShard"), Some(shard)) => only(RpcReturnValue::ok(shard)),
+                            (_, None) => only(RpcReturnValue::error("not serving")),
+                            _ => more(&request).unwrap_or_else(|| only(RpcReturnValue::error("unknown to this fake"))),
                         };
-                        let result = to_hex(&answer.encode());
+                        let result = to_hex(&answer);
                         let answer = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
-                        socket.send(Message::text(answer.to_string())).await.unwrap();
+                        let notify = |status: DirectRequestStatus| {
+                            let parameters = json!({ "subscription": result, "result": to_hex(&status.encode()) });
+                            json!({ "jsonrpc": "2.0", "method": request["method"], "params": parameters })
+                        };
+                        for message in [answer].into_iter().chain(statuses.into_iter().map(notify)) {
+                            socket.send(Message::text(message.to_string())).await.unwrap();
+                        }
                     }
                 });
             }
@@ -493,7 +503,7 @@ async fn use_all(client: &ShardClient) -> Vec<Result<(), Error>> {
         client.free_balance(&alice).await.map(|_| ()),
         client.transfer(&alice, &bob, 1).await.map(|_| ()),
         client.submit_with_nonce(&alice, call, 0).await.map(|_| ()),
-        client.shield(&alice, &bob, 1, Wait::Finalized).await.map(|_| ()),
+        client.shield(&alice, &bob, MIN_SHIELD, Wait::Finalized).await.map(|_| ()),
         client.inbox_status().await.map(|_| ()),
         client.block_number().await.map(|_| ()),
     ]
@@ -554,7 +564,7 @@ async fn the_registrys_word_holds_for_a_while_but_not_for_money() {
     assert_eq!(worker.asked(), ["author_submitAndWatchExtrinsic"]);
     let queried = client.free_balance(&alice()).await.unwrap_err();
     assert!(matches!(queried, Error::NotRegistered { .. }), "{queried}");
-    let shielded = client.shield(&alice(), &alice().account(), 1, Wait::Finalized).await.unwrap_err();
+    let shielded = client.shield(&alice(), &alice().account(), MIN_SHIELD, Wait::Finalized).await.unwrap_err();
     assert!(matches!(shielded, Error::NotRegistered { .. }), "{shielded}");
     assert!(worker.asked().is_empty());
 }
@@ -564,7 +574,7 @@ async fn money_goes_only_to_the_shard_that_the_enclave_serves_at_that_moment() {
     let worker = FakeWorker::serving(shard().id).await;
     let node = Node::with(Some(worker.record()), NOW).await;
     let client = ShardClient::connect(&node.layer_one, &worker.url, &Selection::default()).await.unwrap();
-    let shield = async || client.shield(&alice(), &alice().account(), 1, Wait::Finalized).await.unwrap_err();
+    let shield = async || client.shield(&alice(), &alice().account(), MIN_SHIELD, Wait::Finalized).await.unwrap_err();
     // This node takes no extrinsics: that it was asked to is its error.
     let submitted = shield().await;
     let first_step = "system_accountNextIndex";

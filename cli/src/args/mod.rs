@@ -1,15 +1,23 @@
 //! The command line.
 
+mod bridge;
+#[cfg(test)]
+mod tests;
+mod waits;
+
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use cloister_client::{Balance, H256, Scheme, ShardId, Wait, worker::Stage};
+use cloister_client::{Balance, H256, Scheme, ShardId};
 
 use crate::{
     amount,
     attest::Attest,
     status::{StatusUrl, parse_status_url},
 };
+
+pub use bridge::{AuditArgs, Limit, ListenArgs, OutboxCommand, RootArgs, ShardCommand, Switch};
+pub use waits::{ShieldWaitFor, TrustedWaitFor, UnshieldWaitFor, WaitFor};
 
 /// Public and confidential accounts of Cloister.
 #[derive(Parser, Debug)]
@@ -104,6 +112,8 @@ pub enum Command {
     /// List the keys in the keystore and the development accounts
     ListAccounts,
     /// Move money from layer one into a confidential account; the amount is public, the beneficiary is not
+    ///
+    /// What the shard cannot credit comes back to who paid, less its fee for that. Ends with 4 then.
     ShieldFunds {
         /// Who pays on layer one
         from: String,
@@ -117,6 +127,45 @@ pub enum Command {
         /// How long to wait
         #[arg(long, value_enum, default_value = "credited")]
         wait: ShieldWaitFor,
+    },
+    /// Claim what a shard owes to an account that could not be paid
+    ///
+    /// An account that does not exist takes no less than the existential deposit. What a retired shard or a returned
+    /// shielding owes it stays claimable for ever, and anybody may have it paid.
+    Claim {
+        /// Who signs and pays layer one's fee
+        from: String,
+        /// Who is paid
+        account: String,
+        /// The shard, in 0x hex or base58 [default: the one that the worker serves]
+        #[arg(long, value_parser = parse_shard)]
+        shard: Option<ShardId>,
+        /// How long to wait
+        #[arg(long, value_enum, default_value = "in-block")]
+        wait: WaitFor,
+    },
+    /// Show what shards and layer one charge
+    Fees,
+    /// Follow the finalized blocks of layer one, and print what happens to enclaves and shards
+    ///
+    /// One line per event, with --json one object; ends with Ctrl-C.
+    Listen(ListenArgs),
+    /// Check a shard's books against layer one
+    ///
+    /// Reads the shard's blocks from a worker's untrusted port and everything else from your own node, at one finalized
+    /// block. Ends with 5 if something does not agree.
+    Audit(AuditArgs),
+    /// What a shard owes on layer one
+    Outbox {
+        #[command(flatten)]
+        selection: SelectionArgs,
+        #[command(subcommand)]
+        command: OutboxCommand,
+    },
+    /// A shard on layer one: show it, maintain it, end it
+    Shard {
+        #[command(subcommand)]
+        command: ShardCommand,
     },
     /// List the enclaves that layer one has attested
     ListWorkers,
@@ -147,8 +196,13 @@ pub enum Trusted {
     /// Pay on the shard, privately
     ///
     /// Through layer one's inbox, which no worker can pass over, and whose fee is public; with --direct straight to the
-    /// enclave and without a fee.
+    /// enclave, for the shard's small fee.
     Transfer(TransferArgs),
+    /// Move money from a confidential account to layer one; beneficiary and amount are public, the payer is not
+    ///
+    /// Layer one pays it once the shard's block is anchored, or refuses it, and the shard credits it again: ends with 4
+    /// then. The shard's fee is kept. What is over the outflow limit of a period is paid in the next one.
+    UnshieldFunds(UnshieldArgs),
     /// Show your confidential account
     Balance {
         /// Whose; its key must be at hand
@@ -186,6 +240,25 @@ pub enum WorkerCommand {
 
 #[derive(Args, Debug)]
 pub struct TransferArgs {
+    #[command(flatten)]
+    pub payment: PaymentArgs,
+    /// How far to wait
+    #[arg(long, value_enum, default_value = "in-block")]
+    pub wait: TrustedWaitFor,
+}
+
+#[derive(Args, Debug)]
+pub struct UnshieldArgs {
+    #[command(flatten)]
+    pub payment: PaymentArgs,
+    /// How far to wait
+    #[arg(long, value_enum, default_value = "settled")]
+    pub wait: UnshieldWaitFor,
+}
+
+/// Of both ways to pay from a confidential account.
+#[derive(Args, Debug)]
+pub struct PaymentArgs {
     /// Who pays
     pub from: String,
     /// Who is paid
@@ -193,10 +266,7 @@ pub struct TransferArgs {
     /// Like 1000, 0.5, 300UNIT or 123planck
     #[arg(value_parser = amount::parse)]
     pub amount: Balance,
-    /// How far to wait
-    #[arg(long, value_enum, default_value = "in-block")]
-    pub wait: TrustedWaitFor,
-    /// How long the shard may take for it
+    /// How long shard and, afterwards, layer one may take for it
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub timeout: u64,
     /// Who pays layer one's fee of a call through the inbox [default: FROM]
@@ -243,66 +313,6 @@ impl SchemeName {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum WaitFor {
-    /// Until the node has it
-    Submitted,
-    /// Until it is in a block
-    InBlock,
-    /// Until its block is final
-    Finalized,
-}
-
-impl From<WaitFor> for Wait {
-    fn from(wait: WaitFor) -> Self {
-        match wait {
-            WaitFor::Submitted => Self::Submitted,
-            WaitFor::InBlock => Self::InBlock,
-            WaitFor::Finalized => Self::Finalized,
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum ShieldWaitFor {
-    /// Until the node has it
-    Submitted,
-    /// Until it is in a block
-    InBlock,
-    /// Until its block is final
-    Finalized,
-    /// Until the shard has credited it
-    Credited,
-}
-
-impl ShieldWaitFor {
-    /// What layer one must have done by then.
-    pub fn on_layer_one(self) -> Wait {
-        match self {
-            Self::Submitted => Wait::Submitted,
-            Self::InBlock => Wait::InBlock,
-            Self::Finalized | Self::Credited => Wait::Finalized,
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum TrustedWaitFor {
-    /// Until it is executed, in a block of the shard
-    InBlock,
-    /// Until that block is anchored in a finalized block of layer one
-    Finalized,
-}
-
-impl From<TrustedWaitFor> for Stage {
-    fn from(wait: TrustedWaitFor) -> Self {
-        match wait {
-            TrustedWaitFor::InBlock => Self::InBlock,
-            TrustedWaitFor::Finalized => Self::Finalized,
-        }
-    }
-}
-
 fn parse_node_url(text: &str) -> Result<String, &'static str> {
     let rest = text.strip_prefix("ws://").or_else(|| text.strip_prefix("wss://"));
     match rest.is_some_and(|rest| !rest.is_empty()) {
@@ -344,83 +354,9 @@ Exit codes:
   1  could not run: no connection, no answer in time, an answer that cannot be believed, no access to a file
   2  wrong usage or input
   3  refused by the chain or the shard, or by what the chain says about the enclave; of `worker status`: it does not serve
+  4  refused at the other end, and the money came back: an unshielding by layer one, a shielding by the shard
+  5  of `audit`: something does not agree
 `attest verify` has its own: 0 accepted, 1 could not run (wrong usage too), 2 rejected.
 
-Variables: CLOISTER_NODE_URL, CLOISTER_WORKER_URL, CLOISTER_WORKER_STATUS_URL, CLOISTER_SURI, XDG_DATA_HOME.";
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_shard_is_written_in_hex_or_base58() {
-        let shard = ShardId(H256::repeat_byte(7));
-        assert_eq!(parse_shard(&format!("0x{}", "07".repeat(32))), Ok(shard));
-        assert_eq!(parse_shard(&bs58::encode([7; 32]).into_string()), Ok(shard));
-        for wrong in ["0x07", "", "0OIl", &bs58::encode([7; 31]).into_string()] {
-            assert!(parse_shard(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_node_speaks_websocket() {
-        for url in ["ws://127.0.0.1:9944", "wss://node.example"] {
-            assert_eq!(parse_node_url(url).as_deref(), Ok(url));
-        }
-        for wrong in ["", "ws://", "http://127.0.0.1:9944", "127.0.0.1:9944"] {
-            assert!(parse_node_url(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn options_may_stand_behind_the_command() {
-        let cli =
-            Cli::try_parse_from(["cloister", "trusted", "transfer", "//Alice", "//Bob", "1", "--direct", "--json"]);
-        let cli = cli.unwrap();
-        assert!(cli.global.json);
-        assert!(matches!(cli.command, Command::Trusted { direct: true, command: Trusted::Transfer(_), .. }));
-    }
-
-    fn transfer(options: &[&str]) -> Result<(bool, TransferArgs), clap::Error> {
-        let arguments = ["cloister", "trusted", "transfer", "//Alice", "//Bob", "1"];
-        match Cli::try_parse_from(arguments.iter().chain(options))?.command {
-            Command::Trusted { direct, command: Trusted::Transfer(transfer), .. } => Ok((direct, transfer)),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_confidential_transfer_goes_through_the_inbox_unless_told_otherwise() {
-        let (direct, args) = transfer(&[]).unwrap();
-        assert_eq!((direct, args.wait, args.timeout, args.payer), (false, TrustedWaitFor::InBlock, 120, None));
-        let (direct, args) = transfer(&["--direct", "--wait", "finalized", "--timeout", "5"]).unwrap();
-        assert_eq!((direct, args.wait, args.timeout), (true, TrustedWaitFor::Finalized, 5));
-        assert_eq!(transfer(&["--payer", "//Bob"]).unwrap().1.payer.as_deref(), Some("//Bob"));
-        for wrong in [["--wait", "submitted"], ["--timeout", "-1"], ["--timeout", "soon"]] {
-            assert!(transfer(&wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_workers_status_is_read_from_its_health_port() {
-        let status = |options: &[&str]| {
-            let arguments = ["cloister", "worker", "status"];
-            match Cli::try_parse_from(arguments.iter().chain(options))?.command {
-                Command::Worker { command: WorkerCommand::Status { url, watch } } => Ok((url.to_string(), watch)),
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(status(&[]).unwrap(), ("http://127.0.0.1:4545/status".into(), false));
-        let given = status(&["--watch", "--url", "http://[::1]:80"]).unwrap();
-        assert_eq!(given, ("http://[::1]:80/status".into(), true));
-        let refused: clap::Error = status(&["--url", "https://worker:4545"]).unwrap_err();
-        assert!(refused.to_string().contains("like http://host:port"), "{refused}");
-    }
-}
+Variables: CLOISTER_NODE_URL, CLOISTER_WORKER_URL, CLOISTER_WORKER_STATUS_URL, CLOISTER_WORKER_BLOCKS_URL, CLOISTER_SURI,
+XDG_DATA_HOME.";
