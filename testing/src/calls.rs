@@ -110,6 +110,11 @@ pub fn transfer(to: &AccountId, amount: Balance) -> AnyCall {
     Call::transfer_allow_death(to, amount).into()
 }
 
+/// `balances.force_transfer`: root moves money of `from`.
+pub fn force_transfer(from: &AccountId, to: &AccountId, amount: Balance) -> AnyCall {
+    call(10, 2, (address(from), address(to), Compact(amount)))
+}
+
 /// `validatorSet.set_validators`.
 pub fn set_validators(validators: &[AccountId]) -> AnyCall {
     call(21, 0, validators)

@@ -159,9 +159,14 @@ impl Chain {
     pub async fn submit(&self, signer: &sr25519::Pair, call: impl Into<AnyCall>) -> Result<H256> {
         let account = AccountId::from(signer.public());
         let nonce: Nonce = self.request("system_accountNextIndex", rpc_params![account]).await?;
-        let extrinsic = to_hex(self.signed(signer, nonce, &call.into()));
+        self.deliver(&self.signed(signer, nonce, &call.into())).await
+    }
+
+    /// Submits an extrinsic that somebody signed, and waits until it is final. Returns the block.
+    pub async fn deliver(&self, extrinsic: &[u8]) -> Result<H256> {
         let (subscribe, unsubscribe) = ("author_submitAndWatchExtrinsic", "author_unwatchExtrinsic");
-        let mut statuses: Subscription<Value> = self.subscribe(subscribe, unsubscribe, rpc_params![extrinsic]).await?;
+        let params = rpc_params![to_hex(extrinsic)];
+        let mut statuses: Subscription<Value> = self.subscribe(subscribe, unsubscribe, params).await?;
         let finalized = async {
             while let Some(status) = statuses.next().await {
                 let status = status?;

@@ -1,15 +1,20 @@
 //! Everything that a shard needs, on this machine.
 
-use std::time::Duration;
+use std::{process::ExitStatus, time::Duration};
 
-use anyhow::{Context, Result};
-use cloister_chain_primitives::{Balance, BlockNumber, storage};
-use cloister_client::{LayerOne, Selection, ShardClient, Signer, Wait};
+use anyhow::{Context, Result, bail, ensure};
+use cloister_chain_primitives::{AccountId, Balance, BlockNumber, Nonce, calls::Call, storage};
+use cloister_client::{LayerOne, Selection, ShardClient, Signer, Wait, layer_one};
 use cloister_wire::{BoundGetter, BoundGetterSigned, Getter, TrustedGetter, TrustedGetterSigned};
 use codec::Encode;
+use serde_json::Value;
 use sp_keyring::Sr25519Keyring;
 
-use crate::{Chain, Node, Worker, WorkerOptions, eventually};
+use crate::{
+    Chain, Cli, Ledgers, Node, Tap, Worker, WorkerOptions,
+    calls::{self, AnyCall},
+    eventually, ledgers, to_hex,
+};
 
 /// How long the shard may take to credit what layer one has finalized, and layer one to finalize a few blocks.
 pub const SETTLE_DEADLINE: Duration = Duration::from_secs(40);
@@ -40,6 +45,19 @@ impl Deployment {
         let worker = Worker::start(node.url(), options).await?;
         let mut deployment = Self::connect(node, worker).await?;
         let result = scenario(&mut deployment).await;
+        result.map_err(|error| deployment.explain(error))
+    }
+
+    /// As [`Self::run_with`], with a tap between worker and node.
+    pub async fn run_tapped(
+        options: WorkerOptions,
+        scenario: impl AsyncFnOnce(&mut Self, &Tap) -> Result<()>,
+    ) -> Result<()> {
+        let node = Node::dev().await?;
+        let tap = Tap::before(node.url()).await?;
+        let worker = Worker::start(tap.url(), options).await?;
+        let mut deployment = Self::connect(node, worker).await?;
+        let result = scenario(&mut deployment, &tap).await;
         result.map_err(|error| deployment.explain(error))
     }
 
@@ -113,6 +131,70 @@ impl Deployment {
     pub async fn escrow(&self) -> Result<Balance> {
         let key = storage::escrow(&self.shard.shard().id);
         Ok(self.chain.storage(&key, None).await?.unwrap_or_default())
+    }
+
+    /// Where it lies.
+    pub fn escrow_account(&self) -> AccountId {
+        let shard = self.shard.shard();
+        ledgers::escrow_account(&shard.genesis, &shard.id)
+    }
+
+    /// Root calls, and the call succeeds; waits until that is final. Returns the height.
+    pub async fn root(&self, call: impl Into<AnyCall>) -> Result<BlockNumber> {
+        let sudo = Call::encoded(calls::sudo(&call.into()).encode());
+        let done = self.layer_one.submit(&sudo, &signer(Sr25519Keyring::Alice), Wait::Finalized).await?;
+        Ok(done.inclusion.context("final and in no block")?.block_number)
+    }
+
+    /// The name of the error with which a call fails on layer one.
+    pub async fn failure(&self, call: &Call, sender: &Signer) -> Result<String> {
+        match self.layer_one.submit(call, sender, Wait::InBlock).await {
+            Err(layer_one::Error::ExtrinsicFailed { failure, .. }) => Ok(failure.name),
+            other => bail!("it should have failed: {other:?}"),
+        }
+    }
+
+    /// Waits until the shard is at rest, compares both ledgers, and has the auditor's command compare them, too.
+    pub async fn ledgers(&self) -> Result<Ledgers> {
+        let ledgers = Ledgers::at_rest(&self.chain, &self.shard, self.worker.ports()).await?;
+        let (status, answer) = self.audit()?;
+        ensure!(status.success(), "`cloister audit`: {status}: {answer}");
+        Ok(ledgers)
+    }
+
+    /// How the auditor's command ends, and its answer.
+    pub fn audit(&self) -> Result<(ExitStatus, Value)> {
+        let [shard, url] = self.audited();
+        let (output, answer) = Cli::of(self)?.run(&["audit", "--shard", &shard, "--url", &url])?;
+        Ok((output.status, answer))
+    }
+
+    /// What an auditor is told: the shard, and where its blocks are.
+    pub fn audited(&self) -> [String; 2] {
+        [to_hex(self.shard.shard().id), format!("ws://127.0.0.1:{}", self.worker.ports().untrusted)]
+    }
+
+    /// Waits until the enclave has seen layer one's block at this height.
+    pub async fn seen(&self, height: BlockNumber) -> Result<()> {
+        let anybody = signer(Sr25519Keyring::One);
+        eventually(&format!("an enclave that has seen block {height}"), SETTLE_DEADLINE, async || {
+            let getter = TrustedGetter::Nonce(anybody.account());
+            let answer = self.shard.ask::<Nonce>(&anybody, getter).await?;
+            Ok((answer.layer_one_number >= height).then_some(()))
+        })
+        .await
+    }
+
+    /// Gives accounts money on the shard, by one extrinsic of `payer`; waits until the shard has taken it.
+    pub async fn endow(&self, payer: Sr25519Keyring, amounts: &[(Sr25519Keyring, Balance)]) -> Result<()> {
+        let shard = self.shard.shard();
+        let shieldings = amounts.iter().map(|(account, amount)| {
+            let sealed = shard.seal_beneficiary(&account.to_account_id())?;
+            Ok(AnyCall::from(Call::shield_funds(&shard.id, &sealed, *amount)))
+        });
+        let shieldings = shieldings.collect::<Result<Vec<_>>>()?;
+        self.chain.submit(&payer.pair(), calls::batch_all(&shieldings)).await?;
+        self.inbox_consumed().await
     }
 
     /// Asks for `owner`'s balance with a signature of `stranger`, in both forms of the query.

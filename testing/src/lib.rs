@@ -8,18 +8,24 @@
 pub mod audit;
 pub mod calls;
 pub mod chain;
+pub mod cli;
 pub mod deployment;
+pub mod ledgers;
 pub mod misbehaviour;
 pub mod node;
 pub mod process;
 pub mod sidechain;
+pub mod tap;
 pub mod users;
 pub mod worker;
 
 pub use chain::Chain;
+pub use cli::Cli;
 pub use deployment::{Deployment, signer};
+pub use ledgers::Ledgers;
 pub use node::{Network, Node};
 pub use sidechain::Sidechain;
+pub use tap::Tap;
 pub use users::Users;
 pub use worker::{Worker, WorkerOptions};
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 use cloister_chain_primitives::{H256, ShardId};
-use cloister_wire::sidechain::SignedBlock;
+use cloister_wire::sidechain::{Books, SignedBlock};
 use codec::DecodeAll;
 use jsonrpsee::{core::client::ClientT, rpc_params, ws_client::WsClientBuilder};
 use sp_core::{Pair, ed25519};
@@ -12,7 +12,7 @@ use sp_core::{Pair, ed25519};
 use crate::{from_hex, to_hex, worker::Ports};
 
 /// All blocks of a shard from the first on, each checked against the one before: hashes, numbers, commitments, inbox,
-/// the author's signature, and that no operation comes twice.
+/// the author's signature, that no total in the books falls, and that no operation comes twice.
 #[derive(Debug)]
 pub struct Sidechain {
     genesis: H256,
@@ -28,12 +28,13 @@ struct Block {
     hash: H256,
     commitment: H256,
     consumed: u64,
+    books: Books,
 }
 
 impl Sidechain {
     /// No blocks yet. `commitment` is that of the state before the first.
     pub fn new(genesis: H256, shard: ShardId, commitment: H256) -> Self {
-        let before = Block { hash: H256::zero(), commitment, consumed: 0 };
+        let before = Block { hash: H256::zero(), commitment, consumed: 0, books: Books::default() };
         Self { genesis, shard, blocks: vec![before], operations: HashMap::new() }
     }
 
@@ -64,6 +65,11 @@ impl Sidechain {
     /// Entries of the inbox that are consumed after the newest block.
     pub fn consumed(&self) -> u64 {
         self.newest().consumed
+    }
+
+    /// The books after the newest block.
+    pub fn books(&self) -> Books {
+        self.newest().books
     }
 
     /// Hash of the block at a height.
@@ -97,6 +103,13 @@ impl Sidechain {
         ensure!(header.block_data_hash == block_data.hash(), "has another body");
         ensure!(block_data.commitment_before == parent.commitment, "is on top of another state");
         ensure!(block_data.inbox_from == parent.consumed, "leaves entries of the inbox out, or repeats them");
+        let (books, before) = (block_data.books, parent.books);
+        let totals = |books: &Books| {
+            let Books { shielded, opened, paid, refunded, fees, minted, burnt, outbox_next, outbox_closed } = *books;
+            [shielded, opened, paid, refunded, fees, minted, burnt, outbox_next.into(), outbox_closed.into()]
+        };
+        let falls = totals(&before).into_iter().zip(totals(&books)).any(|(before, after)| after < before);
+        ensure!(!falls && books.issuance().is_some() && books.open().is_some(), "has books without sense: {books:?}");
         let author = ed25519::Public::from_raw(block_data.block_author);
         let signature = ed25519::Signature::from_raw(signature);
         let signed = header.signed_bytes(&self.genesis);
@@ -106,7 +119,7 @@ impl Sidechain {
             ensure!(earlier.is_none(), "repeats operation {operation:?} of block {earlier:?}");
         }
         let (commitment, consumed) = (block_data.commitment_after, block_data.inbox_to);
-        self.blocks.push(Block { hash: header.hash(), commitment, consumed });
+        self.blocks.push(Block { hash: header.hash(), commitment, consumed, books });
         Ok(())
     }
 }

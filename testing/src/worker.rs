@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use cloister_chain_primitives::ShardId;
+use cloister_chain_primitives::{BlockNumber, ShardId};
 use cloister_wire::worker_status::WorkerStatus;
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -36,6 +36,9 @@ pub struct WorkerOptions {
     pub data_dir: Option<PathBuf>,
     /// Measured configuration of an ordinary worker; a worker for development, which //Alice helps, if absent.
     pub enclave_config: Option<PathBuf>,
+    /// Of a worker for development, the fewest layer-one blocks between the announcement of an upgrade, or of the
+    /// shard's end, and its effect; the worker's choice if absent.
+    pub upgrade_delay: Option<BlockNumber>,
     /// The enclave's program; the worker's choice if absent.
     pub enclave_binary: Option<PathBuf>,
     /// Seconds that the enclave may say nothing; the worker's default if absent.
@@ -54,6 +57,7 @@ pub struct Worker {
 struct Setup {
     node_url: String,
     options: WorkerOptions,
+    config: Option<PathBuf>,
     data_dir: PathBuf,
     /// Of logs, and of its files unless they have another place.
     directory: TempDir,
@@ -84,12 +88,7 @@ impl Worker {
     /// listens for clients and says what it waits for.
     pub async fn start_unregistered(node_url: &str) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let config = directory.path().join("enclave.config");
-        let make_config = Command::new(binary("cloister-worker")?)
-            .args(["make-config", "--node-url", node_url, "--out"])
-            .arg(&config)
-            .output()?;
-        ensure!(make_config.status.success(), "{make_config:?}");
+        let config = make_config(node_url, &[], directory.path())?;
         let options = WorkerOptions { enclave_config: Some(config), ..WorkerOptions::default() };
         // It has read its configuration, which goes with this directory, before it waits.
         Self::start_idle(node_url, options, "waiting for").await
@@ -229,16 +228,24 @@ impl Setup {
     fn new(node_url: &str, options: WorkerOptions) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let data_dir = options.data_dir.clone().unwrap_or_else(|| directory.path().join("data"));
-        Ok(Self { node_url: node_url.into(), options, data_dir, directory })
+        let config = match options.upgrade_delay {
+            Some(blocks) => {
+                Some(make_config(node_url, &["--min-upgrade-delay", &blocks.to_string()], directory.path())?)
+            }
+            None => options.enclave_config.clone(),
+        };
+        Ok(Self { node_url: node_url.into(), options, config, data_dir, directory })
     }
 
     fn spawn(&self) -> Result<Process> {
         let mut command = Command::new(binary("cloister-worker")?);
         command.args(["run", "--node-url", &self.node_url]);
-        match &self.options.enclave_config {
-            Some(config) => command.arg("--enclave-config").arg(config),
-            None => command.arg("--dev"),
-        };
+        if self.options.enclave_config.is_none() {
+            command.arg("--dev");
+        }
+        if let Some(config) = &self.config {
+            command.arg("--enclave-config").arg(config);
+        }
         for port in ["--trusted-port", "--untrusted-port", "--http-port", "--metrics-port"] {
             command.args([port, "0"]);
         }
@@ -262,6 +269,16 @@ impl Ports {
         process.line("listening ports=", START_DEADLINE).await?;
         Ok(serde_json::from_slice(&std::fs::read(data_dir.join("ports.json"))?)?)
     }
+}
+
+/// Writes a measured configuration for a node's chain.
+fn make_config(node_url: &str, options: &[&str], directory: &Path) -> Result<PathBuf> {
+    let config = directory.join("enclave.config");
+    let mut command = Command::new(binary("cloister-worker")?);
+    let made =
+        command.args(["make-config", "--node-url", node_url]).args(options).arg("--out").arg(&config).output()?;
+    ensure!(made.status.success(), "{made:?}");
+    Ok(config)
 }
 
 async fn end_of(process: &mut Process, last_words: &str) -> Result<ExitStatus> {

@@ -1,33 +1,32 @@
 //! The commands that README and demo show, on a real shard.
 
-use std::process::{Command, Output};
-
-use anyhow::{Context, Result, ensure};
-use cloister_testing::{Deployment, process::binary};
+use anyhow::{Context, Result};
+use cloister_chain_primitives::{Balance, DIRECT_CALL_FEE, UNIT, UNSHIELD_FEE};
+use cloister_testing::{Cli, Deployment, to_hex};
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn money_moves_by_command() -> Result<()> {
     Deployment::run(async |deployment| {
-        let cli = Cli::new(deployment)?;
+        let cli = Cli::of(deployment)?;
 
         let shielded = cli.done(&["shield-funds", "//Alice", "//Alice", "1000", "--wait", "credited"])?;
         assert_eq!(shielded["credited"], true);
         let paid = cli.done(&["trusted", "--direct", "transfer", "//Alice", "//Bob", "300"])?;
         assert_eq!(paid["status"], "in-sidechain-block");
-        assert_eq!(cli.done(&["trusted", "balance", "//Alice"])?["free"], "700000000000000");
-        assert_eq!(cli.done(&["trusted", "balance", "//Bob"])?["free"], "300000000000000");
+        let confidential = |account: &str| planck(&cli.done(&["trusted", "balance", account])?["free"]);
+        assert_eq!(confidential("//Alice")?, 700 * UNIT - DIRECT_CALL_FEE);
+        assert_eq!(confidential("//Bob")?, 300 * UNIT);
         assert_eq!(cli.done(&["trusted", "nonce", "//Alice"])?["nonce"], 1);
         let shard = cli.done(&["trusted", "get-shard"])?["shard"].clone();
-        assert_eq!(shard, cloister_testing::to_hex(deployment.shard.shard().id));
+        assert_eq!(shard, to_hex(deployment.shard.shard().id));
         let named = ["trusted", "--shard", shard.as_str().context("no shard")?, "nonce", "//Bob"];
         assert_eq!(cli.done(&named)?["nonce"], 0);
 
-        let before = cli.done(&["balance", "//Ferdie"])?["free"].clone();
+        let public = |account: &str| planck(&cli.done(&["balance", account])?["free"]);
+        let before = public("//Ferdie")?;
         cli.done(&["transfer", "//Alice", "//Ferdie", "2", "--wait", "finalized"])?;
-        let planck = |value: &Value| -> Result<u128> { Ok(value.as_str().context("no amount")?.parse()?) };
-        let after = cli.done(&["balance", "//Ferdie"])?["free"].clone();
-        assert_eq!(planck(&after)?, planck(&before)? + 2_000_000_000_000);
+        assert_eq!(public("//Ferdie")?, before + 2 * UNIT);
 
         let too_much = cli.refused(3, &["trusted", "--direct", "transfer", "//Bob", "//Alice", "301"])?;
         assert!(too_much.contains("insufficient balance"), "{too_much}");
@@ -42,8 +41,26 @@ async fn money_moves_by_command() -> Result<()> {
         assert!(too_much.contains("insufficient balance"), "{too_much}");
         let paid = cli.done(&["trusted", "--direct", "transfer", "//Bob", "//Alice", "2", "--wait", "finalized"])?;
         assert_eq!(paid["status"], "finalized");
-        assert_eq!(cli.done(&["trusted", "balance", "//Alice"])?["free"], "703000000000000");
+        assert_eq!(confidential("//Alice")?, 703 * UNIT - DIRECT_CALL_FEE);
+        // Of his four calls one was direct and done, and one direct and failed.
+        assert_eq!(confidential("//Bob")?, 297 * UNIT - 2 * DIRECT_CALL_FEE);
         assert_eq!(cli.done(&["trusted", "nonce", "//Bob"])?["nonce"], 4);
+
+        // And out again.
+        let before = public("//Ferdie")?;
+        let out = ["trusted", "unshield-funds", "//Bob", "//Ferdie", "100", "--direct", "--wait", "settled"];
+        let unshielded = cli.done(&out)?;
+        assert_eq!((&unshielded["status"], &unshielded["outbox_number"]), (&"paid".into(), &0.into()), "{unshielded}");
+        assert_eq!(public("//Ferdie")?, before + 100 * UNIT);
+        assert_eq!(confidential("//Bob")?, 197 * UNIT - 3 * DIRECT_CALL_FEE - UNSHIELD_FEE);
+        let too_much = cli.refused(3, &["trusted", "unshield-funds", "//Bob", "//Ferdie", "200"])?;
+        assert!(too_much.contains("insufficient balance"), "{too_much}");
+        // An account that does not exist, and too little to make it.
+        let nobody = format!("0x{}", "09".repeat(32));
+        let back = cli.refused(4, &["trusted", "unshield-funds", "//Bob", &nobody, "1planck", "--direct"])?;
+        assert!(back.contains("layer one refused to pay"), "{back}");
+        assert_eq!(confidential("//Bob")?, 197 * UNIT - 4 * DIRECT_CALL_FEE - 3 * UNSHIELD_FEE);
+        deployment.ledgers().await?;
 
         let status = cli.done(&["worker", "status"])?;
         assert_eq!((&status["serves"], &status["phase"]), (&true.into(), &"serving".into()), "{status}");
@@ -57,48 +74,7 @@ async fn money_moves_by_command() -> Result<()> {
     .await
 }
 
-struct Cli {
-    program: std::path::PathBuf,
-    home: tempfile::TempDir,
-    node: String,
-    worker: String,
-    status: String,
-}
-
-impl Cli {
-    fn new(deployment: &Deployment) -> Result<Self> {
-        Ok(Self {
-            program: binary("cloister")?,
-            home: tempfile::tempdir()?,
-            node: deployment.node.url().into(),
-            worker: deployment.worker.url(),
-            status: format!("http://127.0.0.1:{}", deployment.worker.ports().http),
-        })
-    }
-
-    fn run(&self, arguments: &[&str]) -> Result<(Output, Value)> {
-        let output = Command::new(&self.program)
-            .args(arguments)
-            .arg("--json")
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("CLOISTER_NODE_URL", &self.node)
-            .env("CLOISTER_WORKER_URL", &self.worker)
-            .env("CLOISTER_WORKER_STATUS_URL", &self.status)
-            .output()?;
-        let answer = serde_json::from_slice(&output.stdout).with_context(|| format!("{arguments:?}: {output:?}"))?;
-        Ok((output, answer))
-    }
-
-    fn done(&self, arguments: &[&str]) -> Result<Value> {
-        let (output, answer) = self.run(arguments)?;
-        ensure!(output.status.success(), "{arguments:?}: {answer}");
-        Ok(answer)
-    }
-
-    fn refused(&self, code: i32, arguments: &[&str]) -> Result<String> {
-        let (output, answer) = self.run(arguments)?;
-        ensure!(output.status.code() == Some(code), "{arguments:?}: {:?} {answer}", output.status);
-        Ok(answer["error"].as_str().context("no reason")?.to_owned())
-    }
+/// Amounts are decimal strings.
+fn planck(value: &Value) -> Result<Balance> {
+    Ok(value.as_str().context("no amount")?.parse()?)
 }

@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use cloister_chain_primitives::{Balance, UNIT};
-use cloister_client::{Call, Invocation, Signer, worker::Error as WorkerError};
+use cloister_chain_primitives::{Balance, DIRECT_CALL_FEE, UNIT};
+use cloister_client::{Invocation, Signer, worker::Error as WorkerError};
 use cloister_testing::{
     Deployment, WorkerOptions,
-    calls::{self, AnyCall},
     deployment::SETTLE_DEADLINE,
     misbehaviour::{ABORTS, COMPUTES, GROWS, PANICS, READS, WEIGHS, WEIGHT, WRITES},
     process::binary,
@@ -53,7 +52,8 @@ async fn a_call_without_bound_fails_and_the_shard_goes_on() -> Result<()> {
         assert_eq!(deployment.shard.free_balance(&ferdie).await?, 0);
         deployment.shard.transfer(&alice, &ferdie.account(), UNIT).await?.in_block().await?;
         for sender in [Alice, Bob, Charlie, Dave, Eve] {
-            let paid = if sender == Alice { UNIT } else { 0 };
+            // What fails has cost its fee all the same.
+            let paid = if sender == Alice { UNIT + 5 * DIRECT_CALL_FEE } else { 0 };
             assert_eq!(deployment.shard.free_balance(&signer(sender)).await?, ENDOWMENT - paid, "{sender}");
         }
         assert_eq!(deployment.shard.free_balance(&ferdie).await?, UNIT);
@@ -90,11 +90,11 @@ async fn a_direct_call_that_ended_three_enclaves_is_refused() -> Result<()> {
         let Err(WorkerError::Refused(reason)) = refused.map(|operation| operation.hash()) else { bail!("taken again") };
         assert_eq!(reason, "the call was set aside: it ended the enclave that executed it");
 
-        // It has not used its nonce.
+        // It has used neither its nonce nor its fee.
         assert_eq!(deployment.shard.nonce(&alice).await?, 0);
         deployment.shard.transfer(&alice, &bob.account(), UNIT).await?.in_block().await?;
-        assert_eq!(deployment.shard.free_balance(&alice).await?, ENDOWMENT + 3 * UNIT);
-        assert_eq!(deployment.shard.free_balance(&bob).await?, ENDOWMENT - 3 * UNIT);
+        assert_eq!(deployment.shard.free_balance(&alice).await?, ENDOWMENT + 3 * UNIT - DIRECT_CALL_FEE);
+        assert_eq!(deployment.shard.free_balance(&bob).await?, ENDOWMENT - 3 * UNIT - 4 * DIRECT_CALL_FEE);
         Ok(())
     })
     .await
@@ -143,7 +143,7 @@ async fn an_indirect_call_that_ended_three_enclaves_is_set_aside_with_its_reason
         let paid = deployment.shard.transfer_indirect(&bob, &alice.account(), 3 * UNIT).await?;
         let outcome = deployment.shard.executed(&bob, &paid, SETTLE_DEADLINE).await?;
         assert_eq!(outcome.result, Ok(()));
-        assert_eq!(deployment.shard.free_balance(&alice).await?, ENDOWMENT + 2 * UNIT);
+        assert_eq!(deployment.shard.free_balance(&alice).await?, ENDOWMENT + 2 * UNIT - DIRECT_CALL_FEE);
         assert_eq!(deployment.shard.free_balance(&bob).await?, ENDOWMENT - 2 * UNIT);
         Ok(())
     })
@@ -156,16 +156,10 @@ async fn misbehaving(scenario: impl AsyncFnOnce(&mut Deployment) -> Result<()>) 
     Deployment::run_with(options, scenario).await
 }
 
-/// Gives each of them money on the shard, by one extrinsic.
+/// Gives each of them money on the shard.
 async fn endow(deployment: &Deployment, accounts: &[Sr25519Keyring]) -> Result<()> {
-    let shard = deployment.shard.shard();
-    let shieldings = accounts.iter().map(|account| {
-        let sealed = shard.seal_beneficiary(&account.to_account_id())?;
-        Ok(AnyCall::from(Call::shield_funds(&shard.id, &sealed, ENDOWMENT)))
-    });
-    let shieldings = shieldings.collect::<Result<Vec<_>>>()?;
-    deployment.chain.submit(&Ferdie.pair(), calls::batch_all(&shieldings)).await?;
-    deployment.inbox_consumed().await
+    let amounts: Vec<_> = accounts.iter().map(|account| (*account, ENDOWMENT)).collect();
+    deployment.endow(Ferdie, &amounts).await
 }
 
 async fn indirectly_fails(deployment: &Deployment, sender: Sr25519Keyring, amount: Balance, why: &str) -> Result<()> {

@@ -26,7 +26,7 @@ async fn each_path_reaches_the_enclave_once() -> Result<()> {
         let sum = 21 * UNIT;
 
         let status = paths.status().await?;
-        let expected = InboxStatus { consumed: 12, invokes: 6, shields_credited: 6, shields_set_aside: 0 };
+        let expected = InboxStatus { consumed: 12, invokes: 6, shields_credited: 6, shields_returned: 0 };
         assert_eq!(status, expected);
         assert_eq!(deployment.escrow().await?, sum);
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use cloister_chain_primitives::{Balance, EXISTENTIAL_DEPOSIT, UNIT};
+use cloister_chain_primitives::{Balance, DIRECT_CALL_FEE, EXISTENTIAL_DEPOSIT, UNIT};
 use cloister_client::{
     Pin, Selection, ShardClient, Worker as WorkerClient,
     shard::Error as ShardError,
@@ -15,7 +15,7 @@ use cloister_wire::{TrustedCall, TrustedOperationStatus};
 use sp_keyring::Sr25519Keyring::{Alice, Bob, Charlie};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failing_calls_leave_only_the_nonce() -> Result<()> {
+async fn failing_calls_leave_only_nonce_and_fee() -> Result<()> {
     Deployment::run(async |deployment| {
         let shard = &deployment.shard;
         let (alice, bob, charlie) = (signer(Alice), signer(Bob), signer(Charlie));
@@ -36,7 +36,7 @@ async fn failing_calls_leave_only_the_nonce() -> Result<()> {
             let hash = operation.hash();
             assert_eq!(failure(operation).await?, reason, "the notification tells the reason");
             let after = (shard.free_balance(&alice).await?, shard.nonce(&alice).await?);
-            assert_eq!(after, (before.0, before.1 + 1), "{reason}");
+            assert_eq!(after, (before.0 - DIRECT_CALL_FEE, before.1 + 1), "{reason}");
             let outcome = shard.outcome(&alice, hash).await?.context("no outcome")?;
             assert_eq!(outcome.result, Err(reason.to_owned()), "and so it can be asked for later");
         }
@@ -44,7 +44,7 @@ async fn failing_calls_leave_only_the_nonce() -> Result<()> {
 
         // What is left works as before.
         shard.transfer(&alice, &bob.account(), 300 * UNIT).await?.in_block().await?;
-        assert_eq!(shard.free_balance(&alice).await?, 700 * UNIT);
+        assert_eq!(shard.free_balance(&alice).await?, 700 * UNIT - 3 * DIRECT_CALL_FEE);
         assert_eq!(shard.free_balance(&bob).await?, 300 * UNIT);
         assert_eq!(shard.nonce(&alice).await?, 3);
 
@@ -73,6 +73,7 @@ async fn calls_run_in_the_order_of_their_nonces() -> Result<()> {
         shard.submit_with_nonce(&alice, pay(3 * UNIT), 0).await?.in_block().await?;
         second.in_block().await?;
         assert_eq!(shard.free_balance(&bob).await?, 5 * UNIT);
+        assert_eq!(shard.free_balance(&alice).await?, 5 * UNIT - 2 * DIRECT_CALL_FEE);
         assert_eq!(shard.nonce(&alice).await?, 2);
 
         // Neither again nor far ahead.

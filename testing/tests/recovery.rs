@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use cloister_chain_primitives::UNIT;
+use cloister_chain_primitives::{DIRECT_CALL_FEE, UNIT};
 use cloister_client::worker::Error as WorkerError;
 use cloister_testing::{Deployment, Sidechain, deployment::SETTLE_DEADLINE, eventually, signer};
 use cloister_wire::{TrustedCall, TrustedOperation, sidechain::SidechainHeader};
@@ -42,7 +42,7 @@ async fn what_was_told_outlives_enclave_and_worker() -> Result<()> {
             deployment.start_worker_again().await?;
             assert_eq!(deployment.shard.shard().entry, birth.entry, "the same shard");
             assert_ne!(deployment.shard.shard().enclave.incarnation_key, birth.enclave.incarnation_key);
-            assert_eq!(deployment.shard.free_balance(&alice).await?, 70 * UNIT);
+            assert_eq!(deployment.shard.free_balance(&alice).await?, 70 * UNIT - DIRECT_CALL_FEE);
             assert_eq!(deployment.shard.free_balance(&bob).await?, 30 * UNIT);
             assert_eq!(deployment.shard.nonce(&alice).await?, 1);
             let outcome = deployment.shard.outcome(&alice, operation.hash()).await?.context("no outcome")?;
@@ -108,7 +108,7 @@ async fn no_other_state_than_the_newest_is_served() -> Result<()> {
         // What the advice says helps.
         fs::write(&file, &newest)?;
         deployment.start_worker_again().await?;
-        assert_eq!(deployment.shard.free_balance(&alice).await?, 60 * UNIT);
+        assert_eq!(deployment.shard.free_balance(&alice).await?, 60 * UNIT - DIRECT_CALL_FEE);
         assert_eq!(deployment.shard.free_balance(&bob).await?, 40 * UNIT);
         Ok(())
     })

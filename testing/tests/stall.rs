@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cloister_chain_primitives::{Balance, Moment, UNIT};
+use cloister_chain_primitives::{Balance, DIRECT_CALL_FEE, Moment, UNIT};
 use cloister_client::{
     Selection, ShardClient, Wait,
     shard::Error as ShardError,
@@ -62,7 +62,7 @@ async fn stall(deployment: &mut Deployment, mut validator: Node) -> Result<()> {
 
     // Who asks is told on what the answer rests.
     let answer = shard.ask::<Balance>(&alice, TrustedGetter::FreeBalance(alice.account())).await?;
-    assert_eq!(answer.value, Some(99 * UNIT));
+    assert_eq!(answer.value, Some(99 * UNIT - DIRECT_CALL_FEE));
     let age = Duration::from_millis(now()?.saturating_sub(answer.layer_one_time));
     ensure!(age > OLD, "the answer rests on a block of {age:?} ago");
     let status = deployment.worker.status().await?;
@@ -87,7 +87,7 @@ async fn stall(deployment: &mut Deployment, mut validator: Node) -> Result<()> {
         operation.reached(Stage::Finalized, SETTLE_DEADLINE, |_| ()).await?;
     }
     assert_eq!(shard.nonce(&alice).await?, 3);
-    assert_eq!(shard.free_balance(&alice).await?, 93 * UNIT);
+    assert_eq!(shard.free_balance(&alice).await?, 93 * UNIT - 3 * DIRECT_CALL_FEE);
     assert_eq!(shard.free_balance(&bob).await?, 7 * UNIT);
     assert_eq!(deployment.worker.status().await?.paused, None);
 
@@ -96,7 +96,7 @@ async fn stall(deployment: &mut Deployment, mut validator: Node) -> Result<()> {
     let shielding = shard.shield(&alice, &alice.account(), 7 * UNIT, Wait::Finalized).await?;
     ensure!(shielding.inbox_number.is_some());
     deployment.inbox_consumed().await?;
-    assert_eq!(shard.free_balance(&alice).await?, 100 * UNIT);
+    assert_eq!(shard.free_balance(&alice).await?, 100 * UNIT - 3 * DIRECT_CALL_FEE);
     Ok(())
 }
 

@@ -1,11 +1,12 @@
 //! What clients of a [`World`] sign and ask.
 
-use cloister_chain_primitives::{Balance, H256, ShardId};
+use cloister_chain_primitives::{AccountId, Balance, H256, ShardId};
 use cloister_sidechain::{QueryRefused, VerifiedGetter};
 use cloister_stf::{VerifiedCall, verify};
 use cloister_wire::{
-    BoundGetter, BoundGetterSigned, Getter, InboxStatus, PublicGetter, SignedAnswer, TrustedCall, TrustedCallSigned,
-    TrustedGetter, TrustedOperation,
+    BoundGetter, BoundGetterSigned, Getter, InboxStatus, OutboxProof, PublicGetter, SignedAnswer, TrustedCall,
+    TrustedCallSigned, TrustedGetter, TrustedOperation,
+    sidechain::{Books, SignedBlock},
 };
 use codec::Decode;
 use sp_core::{Pair, sr25519};
@@ -29,6 +30,10 @@ impl World {
 
     pub fn transfer(&self, from: &str, to: &str, amount: Balance, nonce: u32) -> VerifiedCall {
         self.sign(from, TrustedCall::BalanceTransfer(account(from), account(to), amount), nonce)
+    }
+
+    pub fn unshield(&self, from: &str, to: &AccountId, amount: Balance, nonce: u32) -> VerifiedCall {
+        self.sign(from, TrustedCall::BalanceUnshield(account(from), to.clone(), amount, self.shard()), nonce)
     }
 
     pub fn answer(&self, shard: &ShardId, getter: Getter) -> Result<Option<Vec<u8>>, QueryRefused> {
@@ -73,6 +78,19 @@ impl World {
 
     pub fn nonce(&self, who: &str) -> u32 {
         self.read(who, TrustedGetter::Nonce(account(who))).unwrap_or_default()
+    }
+
+    /// What the enclave tells everybody of its outbox.
+    pub fn outbox(&self) -> Vec<OutboxProof> {
+        let proofs = self.answer(&self.shard(), Getter::Public(PublicGetter::Outbox(0))).unwrap().unwrap();
+        Vec::decode(&mut proofs.as_slice()).unwrap()
+    }
+
+    /// The books of the newest block that is kept.
+    pub fn books(&self) -> Books {
+        let newest = self.disk.blocks.last_key_value();
+        newest
+            .map_or(Books::default(), |(_, (_, block))| SignedBlock::decode(&mut &block[..]).unwrap().block_data.books)
     }
 
     pub fn inbox(&self) -> InboxStatus {

@@ -1,11 +1,15 @@
 //! What the enclave says, against what is true.
 
+use std::collections::BTreeMap;
+
+use cloister_chain_primitives::{AccountId, Balance, EXISTENTIAL_DEPOSIT, Verdict};
 use cloister_sidechain::CallRefused;
 use cloister_wire::{BoundGetter, BoundGetterSigned, Getter, SignedAnswer, TrustedGetter, TrustedOperationStatus};
 use codec::{Decode, DecodeAll};
 use sp_core::H256;
 
 use crate::{
+    bridge,
     clients::{self, Sent},
     life::Life,
     model::ensure,
@@ -14,7 +18,7 @@ use crate::{
 impl Life {
     /// Takes in what the enclave said.
     pub(crate) fn absorb(&mut self) -> Result<(), String> {
-        self.pool();
+        self.pool()?;
         for (operation, status, error) in std::mem::take(&mut self.world.statuses) {
             self.told(operation, status, error)?;
         }
@@ -87,6 +91,20 @@ impl Life {
                 let settled = self.world.engine.figures().block == self.model.height();
                 ensure(balance == 0 || !settled, || format!("a sender with {balance} planck is unknown"))?;
             }
+            Err(CallRefused::CannotPayFee { fee }) => {
+                let balance = self.model.ledger().balance(call.sender());
+                let settled = self.world.engine.figures().block == self.model.height();
+                ensure(balance < fee + EXISTENTIAL_DEPOSIT || !settled, || format!("{balance} planck pay no fee"))?;
+                self.count("fee not paid");
+            }
+            Err(CallRefused::Maintenance) => {
+                ensure(self.plans.maintains, || "it is maintained without a reason".into())?;
+                self.count("refused in maintenance");
+            }
+            Err(CallRefused::Retired) => {
+                ensure(self.retires(), || "it is retired without a reason".into())?;
+                self.count("refused in retirement");
+            }
             Err(CallRefused::Paused(_) | CallRefused::Pool(_)) => {}
             Err(refused) => return Err(format!("a call is refused: {refused}")),
         }
@@ -146,6 +164,72 @@ impl Life {
         for operation in &self.model.told {
             ensure(self.model.executed.contains_key(operation), || format!("{operation} was confirmed and is gone"))?;
         }
+        self.conserved()?;
         self.recovers_to_the_same()
+    }
+
+    /// Every planck is in exactly one place, and every entry of the outbox was settled once.
+    fn conserved(&mut self) -> Result<(), String> {
+        let (ledger, shard) = (self.model.ledger(), self.shard());
+        let books = ledger.books;
+        let flows = bridge::flows(&self.world.storage, &shard);
+        let escrow = bridge::escrow(&self.world.storage, &shard);
+        let bridge = &self.world.bridge;
+        for number in 0..books.outbox_next {
+            let said = bridge.verdicts.get(&number).map(|(.., verdict)| *verdict);
+            let done = self.model.closed.get(&number).map(|(_, verdict)| *verdict);
+            ensure(said.is_some() && said == done, || {
+                format!("entry {number}: {said:?} on layer one, {done:?} inside")
+            })?;
+        }
+        let sum = |of: Verdict| -> Balance {
+            let entries = bridge.verdicts.values().filter(|(.., verdict)| *verdict == of);
+            entries.map(|(_, entry, _)| entry.amount).sum()
+        };
+        let (paid, refused) = (sum(Verdict::Paid), sum(Verdict::Refused));
+        let unclaimed: Balance = bridge.unclaimed.values().sum();
+        let repaid: Balance = bridge.repaid.values().sum();
+        let settled =
+            bridge.verdicts.len() as u64 == books.outbox_next && (paid, refused) == (books.paid, books.refunded);
+        ensure(settled, || format!("{paid} paid, {refused} refused on layer one; the books are {books:?}"))?;
+        let moved = (flows.shielded, flows.paid, flows.repaid);
+        ensure(moved == (books.shielded, paid, repaid), || format!("{flows:?} flowed; the books are {books:?}"))?;
+        ensure(repaid <= books.fees && escrow == ledger.owned() + (books.fees - repaid), || {
+            format!("{escrow} are escrowed, {} owned, {repaid} of {} fees repaid", ledger.owned(), books.fees)
+        })?;
+        ensure(bridge.vault + bridge.taken == escrow + unclaimed, || {
+            format!("{} lie in the escrow account, {} were taken", bridge.vault, bridge.taken)
+        })?;
+        let mut expected: BTreeMap<AccountId, Balance> = self.rich.clone();
+        for (_, entry, _) in bridge.verdicts.values().filter(|(.., verdict)| *verdict == Verdict::Paid) {
+            *expected.entry(entry.beneficiary.clone()).or_default() += entry.amount;
+        }
+        for (account, amount) in &bridge.repaid {
+            *expected.entry(account.clone()).or_default() += amount;
+        }
+        for (account, amount) in &bridge.unclaimed {
+            *expected.entry(account.clone()).or_default() -= amount;
+        }
+        expected.retain(|_, amount| *amount > 0);
+        ensure(expected == bridge.accounts, || format!("{:?} have been paid, not {expected:?}", bridge.accounts))?;
+        if repaid > 0 {
+            self.count("repaid");
+        }
+        self.claimed()
+    }
+
+    /// What is unclaimed waits until it can be paid.
+    fn claimed(&mut self) -> Result<(), String> {
+        let shard = self.shard();
+        let (storage, bridge) = (&mut self.world.storage, &mut self.world.bridge);
+        bridge.refill();
+        let owed: Vec<AccountId> = bridge.unclaimed.keys().cloned().collect();
+        for account in owed {
+            let closed = bridge.closed.contains(&account);
+            let claimed = bridge.claim(storage, &shard, &account);
+            ensure(claimed != closed, || format!("{account} claims what is owed: {claimed}"))?;
+            self.coverage.entry("claimed").and_modify(|count| *count += 1).or_insert(1);
+        }
+        Ok(())
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
-use cloister_chain_primitives::{AccountId, Balance, EXISTENTIAL_DEPOSIT, H256};
+use cloister_chain_primitives::{
+    AccountId, Balance, DIRECT_CALL_FEE, EXISTENTIAL_DEPOSIT, H256, InboxEntry, MIN_SHIELD, UNSHIELD_FEE,
+};
 use cloister_sidechain::{CallRefused, VerifiedGetter};
 use cloister_stf::{VerifiedCall, verify};
 use cloister_wire::{
@@ -17,7 +19,9 @@ use sp_runtime::MultiSignature;
 
 use crate::{
     UNIT, World,
-    model::{Call, Entry, Holds, Model},
+    bridge::ESCROW,
+    model::{Call, Holds, Model},
+    pooled::Deposit,
 };
 
 /// So many have money from the start; the others may get some.
@@ -78,6 +82,19 @@ pub fn getters() -> impl Iterator<Item = (&'static AccountId, &'static [Verified
     people().iter().map(|person| (&person.account, &person.getters))
 }
 
+/// Accounts on layer one to which they unshield and from which they shield: some exist, some do not, and to the last
+/// nothing can be transferred.
+pub const PUBLIC: [AccountId; 6] = [
+    AccountId::new([0xa0; 32]),
+    AccountId::new([0xa1; 32]),
+    AccountId::new([0xa2; 32]),
+    AccountId::new([0xa3; 32]),
+    AccountId::new([0xa4; 32]),
+    AccountId::new([0xa5; 32]),
+];
+/// So many of them exist from the start.
+pub const EXISTING: usize = 3;
+
 /// One of them signs.
 pub fn sign_as(who: usize, message: &[u8]) -> MultiSignature {
     MultiSignature::Ed25519(people()[who].pair.sign(message))
@@ -116,7 +133,7 @@ impl Clients {
         let call = waiting.call.clone();
         let result = world.engine.submit(call.clone()).map(drop);
         waiting.sent = result.is_ok();
-        if matches!(result, Err(CallRefused::SetAside | CallRefused::UnknownSender | CallRefused::Pool(_))) {
+        if result.as_ref().is_err_and(is_final) {
             // Its client makes another one.
             self.heard(&call.hash());
         }
@@ -132,7 +149,7 @@ impl Clients {
             return Sent::Call { kind: "replayed", call: Box::new(call), result };
         }
         let (who, next) = self.sender(model, random);
-        let (kind, call) = make(who, model, random);
+        let (kind, call) = make(world, who, model, random);
         let (kind, nonce) = if random.gen_ratio(1, 12) { ("gap", next + random.gen_range(1..3)) } else { (kind, next) };
         if self.waiting.contains_key(&(who, nonce)) {
             return Sent::Nothing;
@@ -144,26 +161,20 @@ impl Clients {
         model.sent.insert(operation, noted(operation, &signed));
         self.signed.push((signed, verified.clone()));
         let result = world.engine.submit(verified.clone()).map(drop);
-        if !matches!(result, Err(CallRefused::SetAside | CallRefused::UnknownSender | CallRefused::Pool(_))) {
+        if !result.as_ref().is_err_and(is_final) {
             self.waiting.insert((who, nonce), Waiting { call: verified.clone(), sent: result.is_ok() });
         }
         Sent::Call { kind, call: Box::new(verified), result }
     }
 
     /// A call through layer one, of whatever use.
-    pub fn invoke(
-        &mut self,
-        world: &mut World,
-        model: &mut Model,
-        random: &mut ChaCha8Rng,
-        endings: u32,
-    ) -> &'static str {
+    pub fn invoke(&mut self, world: &World, model: &Model, random: &mut ChaCha8Rng) -> (&'static str, Deposit) {
         let (who, next) = self.sender(model, random);
         let (kind, operation) = match random.gen_range(0..12) {
             0 => ("nothing", None),
             1 => {
                 // Signed by another.
-                let (_, call) = make(who, model, random);
+                let (_, call) = make(world, who, model, random);
                 let signature = sign(world, (who + 1) % ACCOUNTS, call.clone(), next).signature;
                 ("forged", Some(TrustedOperation::IndirectCall(TrustedCallSigned { call, nonce: next, signature })))
             }
@@ -177,12 +188,13 @@ impl Clients {
             }
             5 => ("replayed indirect", self.invoked.choose(random).cloned().map(TrustedOperation::IndirectCall)),
             6 => {
-                let (_, call) = make(who, model, random);
+                let (_, call) = make(world, who, model, random);
                 ("indirect gap", Some(TrustedOperation::IndirectCall(sign(world, who, call, next + 2))))
             }
             _ => {
-                let (_, call) = make(who, model, random);
-                ("indirect", Some(TrustedOperation::IndirectCall(sign(world, who, call, next))))
+                let (kind, call) = make(world, who, model, random);
+                let kind = if kind.contains("unshield") { "indirect unshielding" } else { "indirect" };
+                (kind, Some(TrustedOperation::IndirectCall(sign(world, who, call, next))))
             }
         };
         let call = match &operation {
@@ -198,27 +210,20 @@ impl Clients {
             None if random.gen_ratio(1, 8) => vec![1, 2, 3],
             None => vec![1; 400],
         };
-        world.invoke(sealed);
-        model.entries.push(Entry { holds: Holds::Invoke(call), endings });
-        kind
+        (kind, Deposit { entry: world.request(sealed), holds: Holds::Invoke(call) })
     }
 
     /// Money from layer one, or what cannot be credited.
-    pub fn shield(
-        &mut self,
-        world: &mut World,
-        model: &mut Model,
-        random: &mut ChaCha8Rng,
-        endings: u32,
-    ) -> &'static str {
+    pub fn shield(&self, world: &World, random: &mut ChaCha8Rng) -> (&'static str, Deposit) {
         let account = &accounts()[random.gen_range(0..ACCOUNTS)];
         let (kind, beneficiary, amount) = match random.gen_range(0..6) {
             0 => ("shielding for nobody", None, UNIT + random.gen_range(0..UNIT)),
-            1 => ("small shielding", Some(account), random.gen_range(1..EXISTENTIAL_DEPOSIT)),
+            1 => ("small shielding", Some(account), random.gen_range(MIN_SHIELD - 1..MIN_SHIELD + 2)),
+            2 => ("large shielding", Some(account), random.gen_range(UNIT..20 * UNIT)),
             _ => ("shielding", Some(account), UNIT + random.gen_range(0..UNIT)),
         };
-        shield(world, model, beneficiary, amount, endings);
-        kind
+        let sender = PUBLIC[random.gen_range(0..PUBLIC.len())].clone();
+        (kind, shielding(world, beneficiary, amount, sender))
     }
 
     /// Somebody, and the first nonce for which no call of theirs waits.
@@ -233,31 +238,44 @@ impl Clients {
     }
 }
 
-/// Somebody pays into the shard.
-pub fn shield(world: &mut World, model: &mut Model, beneficiary: Option<&AccountId>, amount: Balance, endings: u32) {
-    match beneficiary {
-        Some(account) => world.shield(account, amount),
-        None => {
-            let sealed = world.seal(Purpose::Beneficiary, &[1; 31]);
-            world.append_shield(sealed, amount);
-        }
-    }
-    model.entries.push(Entry { holds: Holds::Shield { beneficiary: beneficiary.cloned(), amount }, endings });
+/// Whether a client does not try a call again that was refused for this reason.
+fn is_final(refused: &CallRefused) -> bool {
+    !matches!(refused, CallRefused::NotServing | CallRefused::Paused(_))
 }
 
-fn make(who: usize, model: &Model, random: &mut ChaCha8Rng) -> (&'static str, TrustedCall) {
+/// Somebody pays into the shard.
+pub fn shielding(world: &World, beneficiary: Option<&AccountId>, amount: Balance, sender: AccountId) -> Deposit {
+    let plain = beneficiary.map_or(vec![1; 31], Encode::encode);
+    let encrypted_beneficiary = world.seal(Purpose::Beneficiary, &plain).try_into().unwrap();
+    let entry = InboxEntry::Shield { encrypted_beneficiary, amount, sender: sender.clone() };
+    Deposit { entry, holds: Holds::Shield { beneficiary: beneficiary.cloned(), amount, sender } }
+}
+
+fn make(world: &World, who: usize, model: &Model, random: &mut ChaCha8Rng) -> (&'static str, TrustedCall) {
     let from = accounts()[who].clone();
-    let balance = model.ledger().balance(&from);
+    let balance = model.ledger().balance(&from).saturating_sub(DIRECT_CALL_FEE);
     let known = accounts()[random.gen_range(0..CLIENTS)].clone();
     let new = accounts()[random.gen_range(CLIENTS..ACCOUNTS)].clone();
+    let public = PUBLIC[random.gen_range(0..PUBLIC.len())].clone();
     let pay = |to, amount| TrustedCall::BalanceTransfer(from.clone(), to, amount);
-    match random.gen_range(0..20) {
+    let unshield = |to, amount| TrustedCall::BalanceUnshield(from.clone(), to, amount, world.shard());
+    let all = balance.saturating_sub(UNSHIELD_FEE);
+    let small = random.gen_range(1..EXISTENTIAL_DEPOSIT);
+    match random.gen_range(0..36) {
         0..10 => ("transfer", pay(known, random.gen_range(EXISTENTIAL_DEPOSIT..UNIT))),
         10..13 => ("transfer to a new account", pay(new, random.gen_range(EXISTENTIAL_DEPOSIT..UNIT))),
-        13 => ("too little for an account", pay(new, random.gen_range(1..EXISTENTIAL_DEPOSIT))),
+        13 => ("too little for an account", pay(new, small)),
         14 => ("emptying", pay(known, balance.max(1))),
-        15 => ("leaving dust", pay(known, balance.saturating_sub(random.gen_range(1..EXISTENTIAL_DEPOSIT)).max(1))),
+        15 => ("leaving dust", pay(known, balance.saturating_sub(small).max(1))),
         16 => ("overdraft", pay(known, balance + random.gen_range(1..UNIT))),
+        17..22 => ("unshielding", unshield(public, random.gen_range(EXISTENTIAL_DEPOSIT..UNIT))),
+        22..24 => ("unshielding as others", unshield(PUBLIC[0].clone(), UNIT / 10)),
+        24..27 => ("small unshielding", unshield(public, small)),
+        27 => ("large unshielding", unshield(public, random.gen_range(0..balance.max(1)))),
+        28 => ("unshielding all", unshield(public, all)),
+        29 => ("unshielding all but dust", unshield(public, all.saturating_sub(small))),
+        30 => ("unshielding too much", unshield(public, all + random.gen_range(1..UNIT))),
+        31 => ("unshielding to the escrow", unshield(ESCROW, random.gen_range(EXISTENTIAL_DEPOSIT..UNIT))),
         _ => ("noop", TrustedCall::Noop(from)),
     }
 }

@@ -22,6 +22,12 @@ pub enum Crash {
     BeforeServing,
     /// Layer one has anchored a block, and the enclave has not heard of it.
     AnchorUnseen,
+    /// What the shard owes is anchored and not settled.
+    EntryAnchored,
+    /// What settles it is submitted and not included.
+    EntrySubmitted,
+    /// It is settled, and the enclave has not heard of it.
+    EntryUnproven,
     /// A snapshot has some of its pieces.
     SnapshotHalf,
     /// Whenever it serves.
@@ -29,7 +35,7 @@ pub enum Crash {
 }
 
 impl Crash {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Executing,
         Self::BeforeWritten,
         Self::WhileWritten,
@@ -38,6 +44,9 @@ impl Crash {
         Self::InRecovery,
         Self::BeforeServing,
         Self::AnchorUnseen,
+        Self::EntryAnchored,
+        Self::EntrySubmitted,
+        Self::EntryUnproven,
         Self::SnapshotHalf,
         Self::Serving,
     ];
@@ -52,6 +61,9 @@ impl Crash {
             Self::InRecovery => "crash in recovery",
             Self::BeforeServing => "crash before serving",
             Self::AnchorUnseen => "crash with an anchor unseen",
+            Self::EntryAnchored => "crash with an entry anchored",
+            Self::EntrySubmitted => "crash with an entry submitted",
+            Self::EntryUnproven => "crash with a verdict unseen",
             Self::SnapshotHalf => "crash with half a snapshot",
             Self::Serving => "crash while serving",
         }
@@ -67,6 +79,12 @@ pub enum Defect {
     LosesNewest,
     /// Transfers are made twice.
     PaysTwice,
+    /// Layer one forgets what it has settled.
+    SettlesTwice,
+    /// An entry that waits too long counts as refused, and may be paid all the same.
+    RefundsOnTimeout,
+    /// After a crash numbers of the outbox are given again: what is not anchored is lost, and nobody says so.
+    ReusesNumbers,
 }
 
 /// A program that does.

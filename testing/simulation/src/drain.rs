@@ -1,6 +1,13 @@
 //! The end of a life: all that waits must come to its end.
 
-use crate::{clients, life::Life};
+use cloister_chain_primitives::ShardMode;
+use rand::Rng;
+
+use crate::{
+    clients,
+    life::Life,
+    pooled::{Pooled, Root},
+};
 
 impl Life {
     /// Nothing breaks any more, and everybody does what they have to: all that waits must come to its end.
@@ -8,6 +15,13 @@ impl Life {
         self.draining = true;
         self.planned.clear();
         self.world.registry.interval_ms = 24 * 60 * 60 * 1_000;
+        let helped = self.random.gen_bool(0.5);
+        if self.plans.maintains {
+            self.pool.push(Pooled::Root(Root::Maintenance { on: false, delay: 0 }));
+        }
+        if self.plans.retires.is_some() && !self.retires() {
+            self.pool.push(Pooled::Root(Root::Retires));
+        }
         for round in 0..MAX_ROUNDS {
             while self.to_give_back.is_some() {
                 self.give_back()?;
@@ -19,9 +33,12 @@ impl Life {
             }
             // Extrinsics that were dropped are signed again when they can no longer land.
             if round > 4 {
-                for _ in 0..10 {
+                for _ in 0..self.random.gen_range(5..12) {
                     self.world.build_unread();
                 }
+            }
+            if helped {
+                self.help()?;
             }
             self.grow()?;
             self.finality();
@@ -46,8 +63,9 @@ impl Life {
         let figures = self.world.engine.figures();
         let (height, entries, reported) = (self.model.height(), self.model.entries.len(), self.model.reported);
         let (indirect, serving) = (self.model.indirect().len(), self.world.serving);
+        let (ledger, pool) = (self.model.ledger(), self.pool.len());
         Err(format!(
-            "does not settle: serving {serving}, height {height}, {entries} entries, {reported} of {indirect} calls reported, {figures:?}"
+            "does not settle: serving {serving}, height {height}, {entries} entries, {reported} of {indirect} calls reported, {figures:?}, {ledger:?}, {pool} pooled"
         ))
     }
 
@@ -70,9 +88,13 @@ impl Life {
             && figures.block == self.model.height()
             && figures.anchored == figures.block
             && figures.inbox_consumed == self.model.entries.len() as u64
-            && self.model.reported == self.model.indirect().len()
-            && self.clients.is_idle(&self.model)
+            && (self.moved || self.model.reported == self.model.indirect().len())
+            && self.model.ledger().outbox().is_empty()
+            && match self.plans.retires {
+                Some(_) => figures.mode == ShardMode::Retired && self.model.ledger().owned() == 0,
+                None => self.clients.is_idle(&self.model),
+            }
     }
 }
 
-const MAX_ROUNDS: usize = 60;
+const MAX_ROUNDS: usize = 300;

@@ -1,6 +1,6 @@
 //! What a simulated host does with what it is to keep, and what is left when its machine ends.
 
-use cloister_chain_primitives::H256;
+use cloister_chain_primitives::{H256, OutboxKind};
 use cloister_sidechain::{Keep, Kept, NotNewest, Stop};
 use cloister_wire::sidechain::SignedBlock;
 use codec::Decode;
@@ -10,7 +10,7 @@ use crate::{
     crash::{Crash, Defect},
     life::{Life, describe, genesis},
     media::Ending,
-    model::{Opened, ensure},
+    model::{Around, Opened, ensure},
 };
 
 impl Life {
@@ -67,13 +67,33 @@ impl Life {
                 continue;
             }
             let opened = Opened::new(&block, &self.secret, &self.world.genesis(), &self.shard())?;
+            let refunded = self.model.ledger().books.refunded;
             let before = self.replica.commitment();
             ensure(before == block.block_data.commitment_before, || format!("block {number} rests on another state"))?;
+            let open = cloister_stf::outbox(&self.replica);
+            let first = cloister_stf::books(&self.replica).outbox_next;
             self.replica.apply(&opened.diff);
             let after = self.replica.commitment();
             ensure(after == block.block_data.commitment_after, || format!("block {number} comes to another state"))?;
-            self.model.apply(&block, &opened, self.endings)?;
+            let still = cloister_stf::outbox(&self.replica);
+            let is_closed = |number: &u64| still.binary_search_by_key(number, |owed| owed.number).is_err();
+            let around = Around {
+                mode: self.modes.get(&block.block_data.layer_one_number).copied().unwrap_or_default(),
+                verdicts: &self.world.bridge.verdicts,
+                closed: open.iter().map(|owed| owed.number).filter(is_closed).collect(),
+                exits: still.into_iter().filter(|owed| owed.number >= first && owed.kind == OutboxKind::Exit).collect(),
+                endings: self.endings,
+            };
+            self.model.apply(&block, &opened, &around)?;
             self.count("block");
+            if self.model.ledger().books.refunded > refunded {
+                self.count("refunded");
+            }
+            for (number, (_, entry)) in self.model.owed.range(first..) {
+                if self.published.insert(*number, entry.clone()).is_some_and(|before| before != *entry) {
+                    return Err(format!("entry {number} of the outbox was another one before"));
+                }
+            }
             let set_aside = |(_, result): &(H256, Result<(), String>)| matches!(result, Err(reason) if reason.starts_with("set aside"));
             if self.model.blocks.last().is_some_and(|block| block.outcomes.iter().any(set_aside)) {
                 self.count("indirect call set aside");
@@ -116,6 +136,13 @@ impl Life {
         if self.defect == Some(Defect::LosesNewest) {
             self.media.lose_newest();
         }
+        if self.defect == Some(Defect::ReusesNumbers) {
+            let anchored = self.anchors.last().map_or(0, |(_, number)| *number);
+            self.media.rewind(anchored);
+            self.model.rewind(anchored);
+            self.replica = genesis(&self.secret);
+            return self.start(true);
+        }
         if self.saved.is_none()
             && self.random.gen_ratio(1, 12)
             && let Some((media, height)) = self.backup.take()
@@ -152,6 +179,9 @@ impl Life {
                 let block = SignedBlock::decode(&mut bytes).map_err(|error| error.to_string())?;
                 let opened = Opened::new(&block, &self.secret, &self.world.genesis(), &self.shard())?;
                 self.replica.apply(&opened.diff);
+            }
+            if self.defect.is_none() {
+                self.published = self.model.owed.iter().map(|(number, (_, entry))| (*number, entry.clone())).collect();
             }
         }
         self.nothing_lost(&blocks)?;

@@ -1,20 +1,24 @@
-//! What the simulated layer one does with extrinsics of an enclave's account. It believes what the pallets would check of
-//! evidence and signatures, and checks what orders and counts.
+//! What the simulated layer one does with extrinsics. It believes what the pallets would check of evidence and
+//! signatures of extrinsics, and checks what acknowledges, orders, counts and pays.
 
 use std::collections::BTreeMap;
 
 use cloister_chain_primitives::{
-    AccountId, Acknowledgement, Anchor, Anchored, BlockNumber, H256, Nonce, ShardBirth, ShardEntry, ShardId,
-    SidechainBlockConfirmation, storage,
+    AccountId, Acknowledgement, Anchor, Anchored, Balance, BlockNumber, H256, Nonce, OutboxEntry, OutboxPath,
+    ShardBirth, ShardEntry, ShardId, SidechainBlockConfirmation, Verdict, storage,
 };
 use cloister_synthetic_layer_one::Registry;
 use codec::{Compact, Decode, Encode};
 use sp_core::{Pair, ed25519};
 use sp_runtime::{MultiAddress, MultiSignature, generic::Era};
 
-use crate::UNIT;
+use crate::{
+    UNIT,
+    bridge::{Bridge, anchored, decoded},
+};
 
-type Storage = BTreeMap<Vec<u8>, Vec<u8>>;
+/// What is read by proof.
+pub type Storage = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What landed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +33,38 @@ pub enum Effect {
     Unacknowledged(Anchor),
     /// Consumption was confirmed up to this block, with this root.
     Processed(BlockNumber, H256),
+    /// Who confirmed consumption is not the enclave.
+    NotTheFounder,
+    /// An entry of the outbox was settled; `again` is never true where settling works.
+    Settled { entry: OutboxEntry, verdict: Verdict, again: bool },
+    /// An entry is to come again later.
+    Deferred(OutboxEntry),
+    /// An entry was settled before.
+    AlreadySettled(u64),
+    /// An entry does not stand under the anchored root.
+    NotInOutbox(OutboxEntry),
+}
+
+/// A call, as far as layer one knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Called {
+    Born(Box<ShardBirth>),
+    Anchor {
+        shard: ShardId,
+        ancestor: Option<SidechainBlockConfirmation>,
+        anchor: Anchor,
+        acknowledgements: Vec<Acknowledgement>,
+    },
+    Processed {
+        shard: ShardId,
+        number: BlockNumber,
+        root: H256,
+    },
+    Unshield {
+        shard: ShardId,
+        entry: OutboxEntry,
+        path: OutboxPath,
+    },
 }
 
 /// What is signed of an extrinsic besides its call.
@@ -56,24 +92,119 @@ impl Signed {
     }
 }
 
-/// Executes a signed extrinsic in the block `at` if its nonce is the account's next. `None` if it is not.
-pub fn execute(storage: &mut Storage, genesis: &H256, at: BlockNumber, extrinsic: &[u8]) -> Option<Vec<Effect>> {
+/// The calls in an extrinsic, those of a batch one by one.
+pub fn calls(extrinsic: &[u8]) -> Vec<Called> {
     let input = &mut &extrinsic[..];
-    let Signed { account, nonce, .. } = Signed::read(input);
-    if nonce != next_nonce(storage, &account) {
-        return None;
+    Signed::read(input);
+    called(input)
+}
+
+/// The encoded call of an extrinsic.
+pub fn call_bytes(extrinsic: &[u8]) -> Vec<u8> {
+    let input = &mut &extrinsic[..];
+    Signed::read(input);
+    input.to_vec()
+}
+
+/// What stands in an encoded call.
+pub fn called(mut call: &[u8]) -> Vec<Called> {
+    let mut calls = Vec::new();
+    decode(&mut call, &mut calls);
+    assert!(call.is_empty(), "bytes after the call");
+    calls
+}
+
+fn decode(input: &mut &[u8], calls: &mut Vec<Called>) {
+    match <(u8, u8)>::decode(input).unwrap() {
+        (9, 4) => (0..Compact::<u32>::decode(input).unwrap().0).for_each(|_| decode(input, calls)),
+        (53, 0) => {
+            let (shard, ancestor, anchor, acknowledgements) = Decode::decode(input).unwrap();
+            calls.push(Called::Anchor { shard, ancestor, anchor, acknowledgements });
+        }
+        (54, 1) => {
+            let (shard, _, number, root) = <(ShardId, H256, BlockNumber, H256)>::decode(input).unwrap();
+            calls.push(Called::Processed { shard, number, root });
+        }
+        (54, 3) => {
+            type Arguments = (ShardId, AccountId, Balance, H256, OutboxPath);
+            let (shard, beneficiary, amount, id, path) = Arguments::decode(input).unwrap();
+            let entry = OutboxEntry { number: path.number, id, kind: path.kind, beneficiary, amount };
+            calls.push(Called::Unshield { shard, entry, path });
+        }
+        (54, 10) => calls.push(Called::Born(Box::new(ShardBirth::decode(input).unwrap()))),
+        (pallet, call) => panic!("unexpected call {pallet}.{call}"),
     }
-    use_nonce(storage, &account);
-    let mut effects = Vec::new();
-    call(storage, genesis, at, input, &mut effects);
-    assert!(input.is_empty(), "bytes after the call");
-    Some(effects)
+}
+
+/// A block in the making.
+pub struct LayerOne<'a> {
+    pub storage: &'a mut Storage,
+    pub bridge: &'a mut Bridge,
+    pub genesis: H256,
+    /// Its height.
+    pub at: BlockNumber,
+}
+
+impl LayerOne<'_> {
+    /// Executes a signed extrinsic if its nonce is the account's next. `None` if it is not.
+    pub fn execute(&mut self, extrinsic: &[u8]) -> Option<Vec<Effect>> {
+        let Signed { account, nonce, .. } = Signed::read(&mut &extrinsic[..]);
+        if nonce != next_nonce(self.storage, &account) {
+            return None;
+        }
+        use_nonce(self.storage, &account);
+        Some(self.dispatch(&account, &call_bytes(extrinsic)))
+    }
+
+    /// Executes an encoded call of `sender`.
+    pub fn dispatch(&mut self, sender: &AccountId, call: &[u8]) -> Vec<Effect> {
+        called(call).into_iter().map(|called| self.call(sender, called)).collect()
+    }
+
+    fn call(&mut self, sender: &AccountId, called: Called) -> Effect {
+        let Self { storage, bridge, genesis, at } = self;
+        match called {
+            Called::Born(birth) => {
+                let shard = birth.shard_id(genesis);
+                storage.entry(storage::shard(&shard)).or_insert(ShardEntry::born(*birth, *at).encode());
+                Effect::Born(shard)
+            }
+            Called::Anchor { shard, ancestor, anchor, acknowledgements } => {
+                let [acknowledgement] = &acknowledgements[..] else { panic!("one member acknowledges") };
+                if !acknowledged(storage, &anchor.signed_bytes(genesis, &shard), acknowledgement) {
+                    return Effect::Unacknowledged(anchor);
+                }
+                let stored = anchored(storage, &shard).map(|stored| stored.anchor);
+                let follows = ancestor == stored.map(|stored| stored.confirmation())
+                    && stored.is_none_or(|stored| stored.number < anchor.number);
+                if !follows {
+                    return Effect::Refused(anchor);
+                }
+                storage.insert(storage::anchor(&shard), Anchored { anchor, at: *at }.encode());
+                bridge.repay(storage, &shard, sender);
+                Effect::Anchored(anchor)
+            }
+            Called::Processed { .. } if Registry::record(storage, sender).is_none() => Effect::NotTheFounder,
+            Called::Processed { shard, number, root } => {
+                prune(storage, &shard);
+                bridge.prune_settled(storage, &shard, PRUNED_PER_CALL);
+                bridge.repay(storage, &shard, sender);
+                Effect::Processed(number, root)
+            }
+            Called::Unshield { shard, entry, path } => {
+                let effect = bridge.unshield(storage, genesis, *at, &shard, entry, &path);
+                if matches!(effect, Effect::Settled { .. }) {
+                    bridge.repay(storage, &shard, sender);
+                }
+                effect
+            }
+        }
+    }
 }
 
 /// The account's next nonce.
 pub fn next_nonce(storage: &Storage, account: &AccountId) -> Nonce {
-    let info = storage.get(&storage::account(account));
-    info.map_or(0, |info| storage::AccountInfo::decode(&mut &info[..]).unwrap().nonce)
+    decoded::<storage::AccountInfo>(storage, &storage::account(account)).map_or(0, |info| info.nonce)
 }
 
 /// The account signed one more extrinsic.
@@ -94,52 +225,13 @@ fn acknowledged(storage: &Storage, message: &[u8], acknowledgement: &Acknowledge
 
 /// Consumed entries go, so many at a time.
 fn prune(storage: &mut Storage, shard: &ShardId) {
-    let decoded = |key: &Vec<u8>| storage.get(key).map(|bytes| u64::decode(&mut &bytes[..]).unwrap()).unwrap_or(0);
-    let from = decoded(&storage::inbox_pruned(shard));
-    let anchored = storage.get(&storage::anchor(shard)).map(|bytes| Anchored::decode(&mut &bytes[..]).unwrap());
-    let to = anchored.map_or(0, |anchored| anchored.anchor.inbox_consumed).min(from + PRUNED_PER_CALL);
+    let from = decoded::<u64>(storage, &storage::inbox_pruned(shard)).unwrap_or(0);
+    let consumed = anchored(storage, shard).map_or(0, |anchored| anchored.anchor.inbox_consumed);
+    let to = consumed.min(from + PRUNED_PER_CALL).max(from);
     for number in from..to {
         storage.remove(&storage::inbox_entry(shard, number)).expect("pruned twice");
     }
-    storage.insert(storage::inbox_pruned(shard), to.max(from).encode());
+    storage.insert(storage::inbox_pruned(shard), to.encode());
 }
 
 const PRUNED_PER_CALL: u64 = 256;
-
-fn call(storage: &mut Storage, genesis: &H256, at: BlockNumber, input: &mut &[u8], effects: &mut Vec<Effect>) {
-    match <(u8, u8)>::decode(input).unwrap() {
-        (9, 4) => {
-            for _ in 0..Compact::<u32>::decode(input).unwrap().0 {
-                call(storage, genesis, at, input, effects);
-            }
-        }
-        (53, 0) => {
-            type Arguments = (ShardId, Option<SidechainBlockConfirmation>, Anchor, Vec<Acknowledgement>);
-            let (shard, ancestor, anchor, acknowledgements) = Arguments::decode(input).unwrap();
-            let [acknowledgement] = &acknowledgements[..] else { panic!("one member acknowledges") };
-            if !acknowledged(storage, &anchor.signed_bytes(genesis, &shard), acknowledgement) {
-                return effects.push(Effect::Unacknowledged(anchor));
-            }
-            let key = storage::anchor(&shard);
-            let stored = storage.get(&key).map(|stored| Anchored::decode(&mut &stored[..]).unwrap().anchor);
-            let follows = ancestor == stored.map(|stored| stored.confirmation())
-                && stored.is_none_or(|stored| stored.number < anchor.number);
-            if follows {
-                storage.insert(key, Anchored { anchor, at }.encode());
-            }
-            effects.push(if follows { Effect::Anchored(anchor) } else { Effect::Refused(anchor) });
-        }
-        (54, 1) => {
-            let (shard, _, number, root) = <(ShardId, H256, BlockNumber, H256)>::decode(input).unwrap();
-            prune(storage, &shard);
-            effects.push(Effect::Processed(number, root));
-        }
-        (54, 10) => {
-            let birth = ShardBirth::decode(input).unwrap();
-            let shard = birth.shard_id(genesis);
-            storage.entry(storage::shard(&shard)).or_insert(ShardEntry { birth, born_at: at }.encode());
-            effects.push(Effect::Born(shard));
-        }
-        (pallet, call) => panic!("the enclave's account calls {pallet}.{call}"),
-    }
-}

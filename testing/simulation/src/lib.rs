@@ -4,6 +4,8 @@
 //! along what must be true.
 
 mod asking;
+pub mod bridge;
+mod building;
 mod checks;
 mod clients;
 mod crash;
@@ -11,14 +13,17 @@ pub mod disk;
 mod drain;
 mod host;
 pub mod layer_one;
+mod ledger;
 mod life;
 mod media;
 mod model;
+mod outsiders;
 mod pooled;
+mod reorganising;
 pub mod torn;
 pub mod world;
 
 pub use crash::{Crash, Defect};
 pub use disk::Disk;
 pub use life::{Coverage, live};
-pub use world::{UNIT, World, account, key, state};
+pub use world::{SHIELDER, UNIT, World, account, key, state};

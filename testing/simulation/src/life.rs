@@ -1,11 +1,11 @@
 //! One simulated life of a shard: its enclave ends again and again, its host is slow, its layer one is what it is.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use cloister_chain_primitives::{Balance, ShardId};
+use cloister_chain_primitives::{AccountId, Balance, BlockNumber, OutboxEntry, ShardId, ShardMode};
 use cloister_sidechain::{Keep, Kept, Opened, Pause, SnapshotRules};
 use cloister_state::{ShardState, StateSecret};
 use cloister_stf::{Payments, Program};
@@ -18,8 +18,10 @@ use crate::{
     clients::{self, Clients},
     crash::{Crash, Defect, PaysTwice},
     media::Media,
-    model::Model,
-    pooled::Pooled,
+    model::{Entry, Model},
+    outsiders::{self, Plans},
+    pooled::{Deposit, Pooled},
+    reorganising::Checkpoint,
     world::Enclave,
 };
 
@@ -38,6 +40,25 @@ pub struct Life {
     pub(crate) clients: Clients,
     /// What layer one's node holds.
     pub(crate) pool: Vec<Pooled>,
+    /// What blocks hold that are not final, and which.
+    pub(crate) included: Vec<(BlockNumber, Pooled)>,
+    /// What the enclave ever submitted.
+    pub(crate) known: Vec<Pooled>,
+    /// Layer one after the newest final block and after each one since.
+    pub(crate) checkpoints: Vec<Checkpoint>,
+    /// The newest block that some start was told to be final.
+    pub(crate) finalized: BlockNumber,
+    /// What the shard does, by readable blocks.
+    pub(crate) modes: BTreeMap<BlockNumber, ShardMode>,
+    /// Who had what on layer one at the beginning.
+    pub(crate) rich: BTreeMap<AccountId, Balance>,
+    pub(crate) plans: Plans,
+    /// Entries of the outbox that the enclave has submitted.
+    pub(crate) submitted: BTreeSet<u64>,
+    /// Whether a stranger has moved the anchor.
+    pub(crate) moved: bool,
+    /// Entries of the outbox that stood in kept blocks.
+    pub(crate) published: BTreeMap<u64, OutboxEntry>,
     /// What is kept and not acknowledged.
     pub(crate) kept: VecDeque<u64>,
     /// What the enclave has not got back yet.
@@ -95,8 +116,12 @@ impl Life {
         let mut identity = [0; 32];
         identity[..8].copy_from_slice(&seed.to_le_bytes());
         let program: &'static dyn Program = if defect == Some(Defect::PaysTwice) { &PaysTwice } else { &Payments };
-        let snapshots =
+        let mut snapshots =
             SnapshotRules { journal_bytes: random.gen_range(500..8_000), piece_bytes: random.gen_range(50..1_500) };
+        if defect == Some(Defect::ReusesNumbers) {
+            // What is lost must not be in a snapshot.
+            snapshots.journal_bytes = u64::MAX;
+        }
         let mut world = World::of(Enclave { program, snapshots, identity }, Voters::new(0, 1..=1), None);
         (world.keeps, world.opens) = (false, false);
         world.registry.incarnation_gap = random.gen_range(1..4);
@@ -121,15 +146,24 @@ impl Life {
             false => (0..crashes).map(|_| Crash::ALL[random.gen_range(0..Crash::ALL.len())]).collect(),
         };
         let promptness = if random.gen_bool(0.5) { 90 } else { random.gen_range(20..80) };
+        let model = Model { genesis: world.genesis(), ..Model::default() };
         let mut life = Self {
             replica: genesis(&secret),
-            random,
-            world,
             media,
-            model: Model::default(),
+            model,
             secret,
             clients: Clients::default(),
             pool: Vec::new(),
+            included: Vec::new(),
+            known: Vec::new(),
+            checkpoints: Vec::new(),
+            finalized: 0,
+            modes: BTreeMap::new(),
+            rich: outsiders::begin(&mut world.bridge, &mut random, defect),
+            plans: Plans::draw(&mut random, defect),
+            submitted: BTreeSet::new(),
+            moved: false,
+            published: BTreeMap::new(),
             kept: VecDeque::new(),
             to_give_back: Some(VecDeque::new()),
             readable: Vec::new(),
@@ -150,14 +184,21 @@ impl Life {
             skew: 0,
             stalled_until: 0,
             promptness,
+            random,
+            world,
         };
         if life.media.is_real() {
             life.count("real store");
         }
         for account in &clients::accounts()[..4] {
-            let amount: Balance = 10 * UNIT;
-            clients::shield(&mut life.world, &mut life.model, Some(account), amount, 0);
+            let limit = life.world.bridge.limit.map_or(Balance::MAX, |limit| limit.amount);
+            let amount = limit.min(10 * UNIT);
+            let Deposit { entry, holds } =
+                clients::shielding(&life.world, Some(account), amount, clients::PUBLIC[0].clone());
+            life.world.append(entry);
+            life.model.entries.push(Entry { holds, endings: 0 });
         }
+        life.checkpoint(0);
         Ok(life)
     }
 
@@ -208,7 +249,7 @@ impl Life {
             26..50 => self.host()?,
             50..58 => self.open(),
             58..78 => self.act()?,
-            78..98 => self.layer_one()?,
+            78..96 => self.layer_one()?,
             _ => self.oddity()?,
         }
         self.absorb()
@@ -228,6 +269,7 @@ impl Life {
                 let seen = self.world.engine.figures().anchored;
                 self.world.serving && self.anchors.last().is_some_and(|(_, number)| *number > seen)
             }
+            Crash::EntryAnchored | Crash::EntrySubmitted | Crash::EntryUnproven => self.owes(crash),
             Crash::SnapshotHalf => self.snapshot_half,
             Crash::Serving => self.world.serving && self.model.height() > 2,
         }
@@ -313,12 +355,17 @@ impl Life {
         if !self.world.serving && self.random.gen_bool(0.8) {
             return Ok(());
         }
-        let Self { clients, world, model, random, endings, sends, .. } = self;
-        let kind = match random.gen_range(0..12) {
-            0..10 if *sends == Sends::Invokes => clients.invoke(world, model, random, *endings),
+        let Self { clients, world, model, random, sends, .. } = self;
+        let (kind, deposit) = match random.gen_range(0..16) {
+            0..10 if *sends == Sends::Invokes => clients.invoke(world, model, random),
             0 | 1 if *sends == Sends::Direct => return Ok(()),
-            0 => clients.shield(world, model, random, *endings),
-            1 => clients.invoke(world, model, random, *endings),
+            0 => clients.shield(world, random),
+            1 => clients.invoke(world, model, random),
+            12..15 => return self.stranger(),
+            15 => {
+                self.root();
+                return Ok(());
+            }
             2..6 => {
                 let sent = clients.send_again(world, model);
                 return self.sent(sent);
@@ -329,12 +376,13 @@ impl Life {
             }
         };
         self.count(kind);
+        self.pool.push(Pooled::Deposit(deposit));
         Ok(())
     }
 
     /// What seldom happens.
     fn oddity(&mut self) -> Result<(), String> {
-        match self.random.gen_range(0..5) {
+        match self.random.gen_range(0..9) {
             0 => {
                 self.skew = [0, 20_000, 45_000, -40_000][self.random.gen_range(0..4)];
                 self.count("clock jump");
@@ -353,6 +401,8 @@ impl Life {
                 self.world.take_actions();
                 self.count("finality refused");
             }
+            4 | 5 => self.repeat(),
+            6 | 7 => self.reorganise(),
             _ => self.skew = 0,
         }
         Ok(())

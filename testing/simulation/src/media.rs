@@ -106,6 +106,13 @@ impl Media {
             disk.blocks.pop_last();
         }
     }
+
+    /// Loses all blocks above this height, likewise.
+    pub fn rewind(&mut self, height: u64) {
+        if let Self::Plain(disk) = self {
+            disk.rewind(height);
+        }
+    }
 }
 
 impl Real {

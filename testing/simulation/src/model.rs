@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cloister_chain_primitives::{AccountId, Balance, EXISTENTIAL_DEPOSIT, H256};
-use cloister_state::{Purpose, Scope, ShardState, StateDiff, StateSecret};
-use cloister_stf::fee_account;
-use cloister_wire::{InboxStatus, ShardId, TrustedCall, sidechain::SignedBlock};
+use cloister_chain_primitives::{
+    AccountId, BlockNumber, H256, OutboxEntry, ShardMode, Verdict,
+    outbox::{self, OutboxTree},
+};
+use cloister_state::{Purpose, Scope, StateDiff, StateSecret};
+use cloister_stf::Owed;
+use cloister_wire::{ShardId, TrustedCall, sidechain::SignedBlock};
 use codec::DecodeAll;
 
+use crate::ledger::Ledger;
+
 /// A call that somebody signed.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Call {
     pub operation: H256,
     pub sender: AccountId,
@@ -25,25 +30,15 @@ pub struct Entry {
     pub endings: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Holds {
     Shield {
         beneficiary: Option<AccountId>,
-        amount: Balance,
+        amount: u128,
+        sender: AccountId,
     },
     /// `None` if it is no indirect call that its sender signed.
     Invoke(Option<Call>),
-}
-
-/// The shard after a block.
-#[derive(Clone, Default, Debug)]
-pub struct Ledger {
-    balances: BTreeMap<AccountId, Balance>,
-    nonces: BTreeMap<AccountId, u32>,
-    dust: Balance,
-    set_aside: Balance,
-    shielded: Balance,
-    inbox: InboxStatus,
 }
 
 /// A kept block.
@@ -55,12 +50,14 @@ pub struct Block {
     /// How many of them, at the front, came through the inbox.
     pub indirect: usize,
     pub commitment: H256,
+    pub outbox_root: H256,
     pub ledger: Ledger,
 }
 
 /// The shard, as far as its blocks are kept.
 #[derive(Clone, Default)]
 pub struct Model {
+    pub genesis: H256,
     pub blocks: Vec<Block>,
     pub entries: Vec<Entry>,
     /// Direct calls that were sent.
@@ -73,104 +70,24 @@ pub struct Model {
     pub finalized: BTreeSet<H256>,
     /// How many indirect calls layer one has heard of.
     pub reported: usize,
+    /// Every entry of the outbox, and the block that opened it.
+    pub owed: BTreeMap<u64, (u64, OutboxEntry)>,
+    /// Those that are closed, in which block, and how.
+    pub closed: BTreeMap<u64, (u64, Verdict)>,
 }
 
-impl Ledger {
-    pub fn balance(&self, account: &AccountId) -> Balance {
-        self.balances.get(account).copied().unwrap_or(0)
-    }
-
-    pub fn nonce(&self, account: &AccountId) -> u32 {
-        self.nonces.get(account).copied().unwrap_or(0)
-    }
-
-    pub fn consumed(&self) -> u64 {
-        self.inbox.consumed
-    }
-
-    fn exists(&self, account: &AccountId) -> bool {
-        self.balances.contains_key(account)
-    }
-
-    fn shield(&mut self, beneficiary: Option<&AccountId>, amount: Balance) {
-        self.inbox.consumed += 1;
-        self.shielded += amount;
-        match beneficiary.filter(|account| self.balance(account) + amount >= EXISTENTIAL_DEPOSIT) {
-            Some(account) => {
-                *self.balances.entry(account.clone()).or_default() += amount;
-                self.inbox.shields_credited += 1;
-            }
-            None => {
-                self.set_aside += amount;
-                self.inbox.shields_set_aside += 1;
-            }
-        }
-    }
-
-    /// `None` if the call may not be tried. Whether it succeeds, unless it is not to.
-    fn call(&mut self, call: &Call, fails: bool) -> Option<bool> {
-        if call.nonce != self.nonce(&call.sender) || !self.exists(&call.sender) {
-            return None;
-        }
-        self.nonces.insert(call.sender.clone(), call.nonce + 1);
-        Some(!fails && self.execute(&call.call))
-    }
-
-    fn execute(&mut self, call: &TrustedCall) -> bool {
-        let TrustedCall::BalanceTransfer(from, to, amount) = call else { return matches!(call, TrustedCall::Noop(_)) };
-        let Some(left) = self.balance(from).checked_sub(*amount) else { return false };
-        if self.balance(to) + amount < EXISTENTIAL_DEPOSIT {
-            return false;
-        }
-        if from == to {
-            return true;
-        }
-        self.balances.insert(from.clone(), left);
-        *self.balances.entry(to.clone()).or_default() += amount;
-        if left < EXISTENTIAL_DEPOSIT {
-            self.balances.remove(from);
-            self.take_dust(left);
-        }
-        true
-    }
-
-    fn take_dust(&mut self, left: Balance) {
-        self.dust += left;
-        let fees = self.balance(&fee_account());
-        if left > 0 && fees + self.dust >= EXISTENTIAL_DEPOSIT {
-            self.balances.insert(fee_account(), fees + self.dust);
-            self.dust = 0;
-        }
-    }
-
-    /// That nothing was made or lost.
-    fn check(&self) -> Result<(), String> {
-        let owned: Balance = self.balances.values().sum();
-        let all = owned + self.dust + self.set_aside;
-        ensure(all == self.shielded, || format!("{all} planck of {} that were shielded", self.shielded))
-    }
-
-    /// That a state is this one.
-    pub fn compare(&self, state: &ShardState, accounts: &[AccountId]) -> Result<(), String> {
-        let fees = fee_account();
-        for account in accounts.iter().chain([&fees]) {
-            let (balance, nonce) = (cloister_stf::free_balance(state, account), cloister_stf::nonce(state, account));
-            let expected = (self.balance(account), self.nonce(account));
-            ensure((balance, nonce) == expected, || {
-                format!("{account} has {balance} and nonce {nonce} instead of {expected:?}")
-            })?;
-        }
-        let issuance = cloister_stf::total_issuance(state);
-        let set_aside: Balance = (0..self.inbox.consumed)
-            .filter_map(|number| cloister_stf::set_aside(state, number))
-            .map(|(_, amount)| amount)
-            .sum();
-        ensure(issuance + set_aside == self.shielded && set_aside == self.set_aside, || {
-            format!("{issuance} planck and {set_aside} set aside of {}", self.shielded)
-        })?;
-        let inbox = cloister_stf::inbox_status(state);
-        ensure(inbox == self.inbox, || format!("consumed {inbox:?} instead of {:?}", self.inbox))
-    }
+/// What a block rests on and did, besides what it says in clear.
+pub struct Around<'a> {
+    /// What the shard does at the layer-one block that it rests on.
+    pub mode: ShardMode,
+    /// What layer one has settled, and in which of its blocks.
+    pub verdicts: &'a BTreeMap<u64, (BlockNumber, OutboxEntry, Verdict)>,
+    /// Entries of the outbox that it closed, by its diff.
+    pub closed: Vec<u64>,
+    /// Those that it opened for accounts that leave, by its diff.
+    pub exits: Vec<Owed>,
+    /// How often the enclave has ended.
+    pub endings: u32,
 }
 
 impl Model {
@@ -193,8 +110,8 @@ impl Model {
         self.blocks.iter().flat_map(of).collect()
     }
 
-    /// The next block, of which `opened` is what only enclaves read. `endings` is how often the enclave has ended.
-    pub fn apply(&mut self, block: &SignedBlock, opened: &Opened, endings: u32) -> Result<(), String> {
+    /// The next block, of which `opened` is what only enclaves read.
+    pub fn apply(&mut self, block: &SignedBlock, opened: &Opened, around: &Around<'_>) -> Result<(), String> {
         let (header, data) = (&block.header, &block.block_data);
         let number = header.block_number;
         let at = |what: String| format!("block {number}: {what}");
@@ -204,44 +121,92 @@ impl Model {
         ensure(data.inbox_from == ledger.consumed(), || {
             at(format!("consumes from {}, not {}", data.inbox_from, ledger.consumed()))
         })?;
+        let first = ledger.books.outbox_next;
+        for number in &around.closed {
+            let verdict = self.close(*number, data.layer_one_number, around, &mut ledger).map_err(at)?;
+            self.closed.insert(*number, (header.block_number, verdict));
+        }
         let entries = self.entries.get(data.inbox_from as usize..data.inbox_to as usize);
         let entries = entries.ok_or_else(|| at("consumes what is not there".into()))?;
         let mut expected = Vec::new();
         for entry in entries {
             match &entry.holds {
-                Holds::Shield { beneficiary, amount } => ledger.shield(beneficiary.as_ref(), *amount),
+                Holds::Shield { beneficiary, amount, sender } => {
+                    ledger.shield(around.mode, beneficiary.as_ref(), *amount, sender);
+                }
                 Holds::Invoke(call) => {
-                    ledger.inbox.consumed += 1;
-                    ledger.inbox.invokes += 1;
+                    ledger.consume_invoke();
                     let Some(call) = call else { continue };
-                    let set_aside = opened.outcomes.iter().any(|(_, operation, result)| {
+                    let set_aside = opened.outcomes.iter().any(|(_, operation, result, _)| {
                         *operation == call.operation && matches!(result, Err(reason) if reason.starts_with("set aside"))
                     });
-                    ensure(!set_aside || endings >= entry.endings + 3, || at("sets aside without a reason".into()))?;
-                    expected.extend(ledger.call(call, set_aside).map(|success| (call.operation, success)));
+                    ensure(!set_aside || around.endings >= entry.endings + 3, || {
+                        at("sets aside without a reason".into())
+                    })?;
+                    let tried = ledger.call(around.mode, call, false, set_aside);
+                    expected.extend(tried.map(|tried| (call.operation, tried)));
                 }
             }
         }
         let indirect = expected.len();
         for operation in data.signed_top_hashes.iter().skip(indirect) {
             let call = self.sent.get(operation).ok_or_else(|| at(format!("{operation} was never sent")))?;
-            let success = ledger.call(call, false).ok_or_else(|| at(format!("{operation} may not be executed")))?;
-            expected.push((*operation, success));
+            let tried = ledger.call(around.mode, call, true, false);
+            let tried = tried.ok_or_else(|| at(format!("{operation} may not be executed")))?;
+            expected.push((*operation, tried));
         }
+        ensure(around.exits.is_empty() || around.mode == ShardMode::Retired, || at("accounts leave".into()))?;
+        ensure(around.exits.len() <= MAX_EXITS, || at(format!("{} accounts leave", around.exits.len())))?;
+        around.exits.iter().try_for_each(|owed| ledger.exit(owed)).map_err(at)?;
         ledger.check().map_err(at)?;
         let names: Vec<H256> = expected.iter().map(|(operation, _)| *operation).collect();
         ensure(data.signed_top_hashes == names, || at("executes other calls than those of its entries".into()))?;
-        let outcomes: Vec<_> = opened.outcomes.iter().map(|(_, of, result)| (*of, result.clone())).collect();
-        let got: Vec<_> = outcomes.iter().map(|(operation, result)| (*operation, result.is_ok())).collect();
-        ensure(got == expected, || at(format!("calls end with {outcomes:?} instead of {expected:?}")))?;
+        let shard = &header.shard_id;
+        let id = |entry: u64| outbox::outbox_id(&self.genesis, shard, number, entry);
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(operation, tried)| (operation, tried.is_ok(), tried.ok().flatten().map(|entry| (entry, id(entry)))))
+            .collect();
+        let got = opened.outcomes.iter().map(|(_, operation, result, owed)| (*operation, result.is_ok(), *owed));
+        ensure(got.eq(expected.iter().copied()), || {
+            at(format!("calls end with {:?} instead of {expected:?}", opened.outcomes))
+        })?;
         for operation in names {
             if let Some(before) = self.executed.insert(operation, number) {
                 return Err(at(format!("{operation} was executed in block {before} already")));
             }
         }
+        ensure(data.books == ledger.books, || {
+            at(format!("states the books {:?} instead of {:?}", data.books, ledger.books))
+        })?;
+        for (entry, owed) in ledger.outbox_mut().range_mut(first..) {
+            owed.block = number;
+            self.owed.insert(*entry, (number, owed.entry(*entry, &self.genesis, shard)));
+        }
+        let open: Vec<OutboxEntry> = ledger.outbox().keys().map(|entry| self.owed[entry].1.clone()).collect();
+        let outbox_root = OutboxTree::new(&self.genesis, shard, open).root();
+        ensure(data.outbox_root == outbox_root, || at("has another outbox under its root".into()))?;
+        let outcomes = opened.outcomes.iter().map(|(_, of, result, _)| (*of, result.clone())).collect();
         let (hash, commitment) = (header.hash(), data.commitment_after);
-        self.blocks.push(Block { hash, outcomes, indirect, commitment, ledger });
+        self.blocks.push(Block { hash, outcomes, indirect, commitment, outbox_root, ledger });
         Ok(())
+    }
+
+    /// An entry of the outbox is closed, which only what layer one finally said allows.
+    fn close(
+        &self,
+        number: u64,
+        layer_one: BlockNumber,
+        around: &Around<'_>,
+        ledger: &mut Ledger,
+    ) -> Result<Verdict, String> {
+        let settled = around.verdicts.get(&number).filter(|(at, ..)| *at <= layer_one);
+        let (_, entry, verdict) = settled.ok_or_else(|| format!("closes entry {number}, which is not settled"))?;
+        ensure(self.owed.get(&number).is_some_and(|(_, owed)| owed == entry), || {
+            format!("layer one settled another entry {number}")
+        })?;
+        ledger.close(number, *verdict)?;
+        Ok(*verdict)
     }
 
     /// What became of a call that stands in a block.
@@ -257,14 +222,19 @@ impl Model {
         let executed = &mut self.executed;
         executed.retain(|_, number| *number <= height);
         self.told.retain(|operation| executed.contains_key(operation));
+        self.owed.retain(|_, (number, _)| *number <= height);
+        self.closed.retain(|_, (number, _)| *number <= height);
         self.reported = self.reported.min(self.indirect().len());
     }
 }
 
+/// Sender, operation, what became of it, and number and id of what it opened in the outbox.
+type Outcome = (AccountId, H256, Result<(), String>, Option<(u64, H256)>);
+
 /// What only enclaves read of a block.
 pub struct Opened {
     pub diff: StateDiff,
-    pub outcomes: Vec<(AccountId, H256, Result<(), String>)>,
+    pub outcomes: Vec<Outcome>,
 }
 
 impl Opened {
@@ -272,7 +242,7 @@ impl Opened {
         let scope = Scope { secret, genesis, shard };
         let purpose = Purpose::Block { number: block.header.block_number };
         let plain = scope.open(purpose, &block.block_data.encrypted_state_diff).map_err(|error| error.to_string())?;
-        type Body = (u8, H256, StateDiff, Vec<(AccountId, H256, Result<(), String>)>, Vec<H256>);
+        type Body = (u8, H256, StateDiff, Vec<Outcome>, Vec<H256>);
         let (_, _, diff, outcomes, _) = Body::decode_all(&mut plain.as_slice()).map_err(|error| error.to_string())?;
         Ok(Self { diff, outcomes })
     }
@@ -281,3 +251,6 @@ impl Opened {
 pub(crate) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what()) }
 }
+
+/// Most accounts that leave in a block.
+const MAX_EXITS: usize = 256;

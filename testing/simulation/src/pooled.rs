@@ -1,47 +1,105 @@
-//! What a simulated layer one does: takes, drops and delays extrinsics, makes blocks, finalizes them, answers.
+//! What a simulated layer one does: takes, refuses, drops and delays extrinsics, makes blocks, finalizes them, answers.
 
-use cloister_chain_primitives::{BlockNumber, H256, Registration};
-use rand::Rng;
+use cloister_chain_primitives::{AccountId, BlockNumber, H256, InboxEntry, OutboxKind, Registration, Verdict};
+use rand::{Rng, seq::SliceRandom};
 use sp_runtime::{generic::Era, traits::Keccak256};
 
 use crate::{
-    layer_one::{self, Effect, Signed},
+    bridge,
+    layer_one::{self, Called, Effect, Signed},
     life::Life,
-    model::ensure,
+    model::{Entry, Holds, ensure},
 };
 
 /// An extrinsic that layer one's node holds.
-pub struct Pooled {
-    extrinsic: Vec<u8>,
-    signed: Signed,
-    /// The last block that may take it.
-    until: BlockNumber,
-    registration: Option<Registration>,
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Pooled {
+    /// Of the enclave's account.
+    Enclave {
+        extrinsic: Vec<u8>,
+        signed: Signed,
+        /// The last block that may take it.
+        until: BlockNumber,
+        registration: Option<Registration>,
+    },
+    /// A client's, for the inbox.
+    Deposit(Deposit),
+    /// Somebody else's call.
+    Stranger(Vec<u8>),
+    Root(Root),
+}
+
+/// What a client sends into the inbox.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deposit {
+    pub entry: InboxEntry,
+    pub holds: Holds,
+}
+
+/// What root does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Root {
+    /// Takes all that lies in the escrow account.
+    Empties,
+    Maintenance {
+        on: bool,
+        delay: BlockNumber,
+    },
+    Retires,
 }
 
 enum Fate {
+    Included,
     Gone,
     Waits,
 }
 
+/// A stranger's account, which exists.
+pub const STRANGER: AccountId = AccountId::new([0x77; 32]);
+
 impl Life {
     /// The node takes what the host submits.
-    pub(crate) fn pool(&mut self) {
+    pub(crate) fn pool(&mut self) -> Result<(), String> {
         let read = self.world.engine.figures().layer_one_read;
         let submitted = std::mem::take(&mut self.world.submitted).into_iter().map(|extrinsic| (extrinsic, None));
         let registrations = std::mem::take(&mut self.world.registrations).into_iter().map(Some);
         let registering = std::mem::take(&mut self.world.registering).into_iter().zip(registrations);
         for (extrinsic, registration) in submitted.chain(registering).collect::<Vec<_>>() {
+            if registration.is_none() {
+                self.may_be_submitted(&extrinsic)?;
+            }
             let signed = Signed::read(&mut &extrinsic[..]);
             let until = match signed.era {
                 Era::Mortal(..) => signed.era.death(read.into()) as u32 - 1,
                 Era::Immortal => u32::MAX,
             };
-            let known = self.pool.iter().any(|pooled| pooled.extrinsic == extrinsic);
-            if !known {
-                self.pool.push(Pooled { extrinsic, signed, until, registration });
+            let pooled = Pooled::Enclave { extrinsic, signed, until, registration };
+            if !self.draining && self.random.gen_ratio(1, 25) {
+                self.count("extrinsic refused");
+                continue;
+            }
+            if !self.pool.contains(&pooled) {
+                self.known.push(pooled.clone());
+                self.pool.push(pooled);
             }
         }
+        Ok(())
+    }
+
+    /// That all entries of the outbox in it stand in blocks whose anchor the enclave has seen final.
+    fn may_be_submitted(&mut self, extrinsic: &[u8]) -> Result<(), String> {
+        let read = self.world.engine.figures().layer_one_read;
+        for called in layer_one::calls(extrinsic) {
+            let Called::Unshield { entry, .. } = called else { continue };
+            let number = entry.number;
+            let owed = self.model.owed.get(&number).filter(|(_, owed)| *owed == entry);
+            let Some((block, _)) = owed else { return Err(format!("submits {entry:?}, which it does not owe")) };
+            let anchored = self.anchors.iter().any(|(at, anchored)| block <= anchored && *at <= read);
+            ensure(anchored, || format!("submits entry {number} before its block {block} is finally anchored"))?;
+            let first = self.submitted.insert(number);
+            self.count(if first { "entry submitted" } else { "entry submitted again" });
+        }
+        Ok(())
     }
 
     /// Layer one makes a block or some.
@@ -49,18 +107,27 @@ impl Life {
         if self.is_stalled() {
             return Ok(());
         }
-        for _ in 0..self.random.gen_range(0..3) {
+        // What is announced comes sooner than everything else.
+        let announced = self.retires() && self.random.gen_ratio(1, 3);
+        for _ in 0..self.random.gen_range(0..if announced { 40 } else { 3 }) {
             self.world.build_unread();
         }
         self.include()?;
         let number = self.world.build();
         self.readable.push(number);
+        self.modes.insert(number, bridge::mode(&self.world.storage, &self.shard(), number));
+        self.checkpoint(number);
         Ok(())
     }
 
     fn include(&mut self) -> Result<(), String> {
-        let at = self.world.chain.headers.len() as u32;
-        for pooled in std::mem::take(&mut self.pool) {
+        let at = self.world.next_block();
+        let mut pool = std::mem::take(&mut self.pool);
+        if pool.len() > 1 && self.random.gen_bool(0.3) {
+            pool.shuffle(&mut self.random);
+            self.count("extrinsics reordered");
+        }
+        for pooled in pool {
             let fate = match self.random.gen_range(0..100) {
                 0..8 if !self.draining => {
                     self.count("extrinsic dropped");
@@ -70,62 +137,143 @@ impl Life {
                     self.count("extrinsic delayed");
                     Fate::Waits
                 }
-                _ if at > pooled.until => Fate::Gone,
                 _ => self.try_include(at, &pooled)?,
             };
-            if let Fate::Waits = fate {
-                self.pool.push(pooled);
+            match fate {
+                Fate::Included => self.included.push((at, pooled)),
+                Fate::Gone => {}
+                Fate::Waits => self.pool.push(pooled),
             }
         }
         Ok(())
     }
 
     fn try_include(&mut self, at: BlockNumber, pooled: &Pooled) -> Result<Fate, String> {
-        let storage = &mut self.world.storage;
-        let account = &pooled.signed.account;
-        let next = layer_one::next_nonce(storage, account);
-        if pooled.signed.nonce != next {
-            return Ok(if pooled.signed.nonce < next { Fate::Gone } else { Fate::Waits });
-        }
-        if let Some(registration) = &pooled.registration {
-            // The host tries before it submits.
-            let now = self.world.now + 1_000;
-            if self.world.registry.register(storage, account, registration, now).is_err() {
-                return Ok(Fate::Waits);
+        let shard = self.shard();
+        match pooled {
+            Pooled::Enclave { until, .. } if at > *until => return Ok(Fate::Gone),
+            Pooled::Enclave { extrinsic, signed, registration, .. } => {
+                let account = &signed.account;
+                let next = layer_one::next_nonce(&self.world.storage, account);
+                if signed.nonce != next {
+                    return Ok(if signed.nonce < next { Fate::Gone } else { Fate::Waits });
+                }
+                let Some(registration) = registration else {
+                    let effects = self.world.layer_one().execute(extrinsic).unwrap_or_default();
+                    effects.into_iter().try_for_each(|effect| self.landed(at, effect, false))?;
+                    return Ok(Fate::Included);
+                };
+                // The host tries before it submits.
+                let now = self.world.now + 1_000;
+                if self.world.registry.register(&mut self.world.storage, account, registration, now).is_err() {
+                    return Ok(Fate::Waits);
+                }
+                layer_one::use_nonce(&mut self.world.storage, account);
+                self.count("registered");
             }
-            layer_one::use_nonce(storage, account);
-            self.count("registered");
-            return Ok(Fate::Gone);
+            Pooled::Deposit(deposit) => return Ok(self.deposit(at, deposit)),
+            Pooled::Stranger(call) => {
+                let effects = self.world.layer_one().dispatch(&STRANGER, call);
+                effects.into_iter().try_for_each(|effect| self.landed(at, effect, true))?;
+            }
+            Pooled::Root(root) => {
+                self.say(|| format!("root: {root:?}"));
+                let storage = &mut self.world.storage;
+                match *root {
+                    Root::Empties => {
+                        self.world.bridge.empty();
+                        self.count("escrow emptied");
+                    }
+                    Root::Maintenance { on, delay } => {
+                        bridge::maintain(storage, &shard, at, on, delay);
+                        self.count(if on { "maintenance" } else { "end of maintenance" });
+                    }
+                    Root::Retires if bridge::shard_entry(storage, &shard).is_none() => return Ok(Fate::Waits),
+                    Root::Retires => {
+                        bridge::retire(storage, &shard, at);
+                        self.count("retirement");
+                    }
+                }
+            }
         }
-        let genesis = self.world.chain.header(0).hash();
-        let effects = layer_one::execute(storage, &genesis, at, &pooled.extrinsic).unwrap_or_default();
-        effects.into_iter().try_for_each(|effect| self.landed(at, effect))?;
-        Ok(Fate::Gone)
+        Ok(Fate::Included)
     }
 
-    fn landed(&mut self, at: BlockNumber, effect: Effect) -> Result<(), String> {
+    fn deposit(&mut self, at: BlockNumber, deposit: &Deposit) -> Fate {
+        let Deposit { entry, holds } = deposit;
+        let (storage, shard) = (&self.world.storage, self.shard());
+        let taken = match entry {
+            InboxEntry::Shield { amount, .. } => self.world.bridge.may_shield(storage, &shard, at, *amount).is_ok(),
+            InboxEntry::Invoke(_) => bridge::mode(storage, &shard, at) != cloister_chain_primitives::ShardMode::Retired,
+        };
+        if !taken {
+            self.count(if matches!(entry, InboxEntry::Invoke(_)) { "invocation refused" } else { "shielding refused" });
+            return Fate::Gone;
+        }
+        self.world.append(entry.clone());
+        self.model.entries.push(Entry { holds: holds.clone(), endings: self.endings });
+        Fate::Included
+    }
+
+    fn landed(&mut self, at: BlockNumber, effect: Effect, strange: bool) -> Result<(), String> {
         self.say(|| format!("layer one: {effect:?}"));
+        let model = self.saved.as_ref().map_or(&self.model, |saved| &saved.1);
         match effect {
-            Effect::Born(_) => {}
+            Effect::Born(_) | Effect::NotTheFounder => {}
             Effect::Anchored(anchor) => {
-                self.count("anchored");
-                let model = self.saved.as_ref().map_or(&self.model, |saved| &saved.1);
                 let block = model.block(anchor.number);
                 let is_kept = block.is_some_and(|block| {
-                    block.hash == anchor.header_hash && block.ledger.consumed() == anchor.inbox_consumed
+                    let books = block.ledger.books;
+                    (block.hash, block.ledger.consumed(), block.outbox_root, books.outbox_closed, books.fees)
+                        == (
+                            anchor.header_hash,
+                            anchor.inbox_consumed,
+                            anchor.outbox_root,
+                            anchor.outbox_closed,
+                            anchor.fees,
+                        )
                 });
                 ensure(is_kept, || format!("block {} is anchored and not kept", anchor.number))?;
                 self.anchors.push((at, anchor.number));
+                self.moved |= strange;
+                self.count(if strange { "anchored by a stranger" } else { "anchored" });
             }
             // It may have landed unseen, and been sent again.
             Effect::Refused(anchor) if self.anchors.last().is_some_and(|(_, number)| *number == anchor.number) => {
                 self.count("anchor repeated");
             }
+            // Another anchor of the same incarnation came first, by a stranger's hand.
+            Effect::Refused(_) if strange || self.moved => {
+                self.count("anchor overtaken");
+            }
             Effect::Refused(anchor) => return Err(format!("layer one refuses to anchor block {}", anchor.number)),
+            Effect::Unacknowledged(_) if strange => self.count("anchor of an earlier incarnation"),
             Effect::Unacknowledged(anchor) => {
                 return Err(format!("block {} is acknowledged by an earlier incarnation", anchor.number));
             }
             Effect::Processed(_, root) => self.reported(root)?,
+            Effect::Settled { entry, verdict, again } => {
+                let number = entry.number;
+                ensure(!again, || format!("entry {number} is settled twice"))?;
+                ensure(model.owed.get(&number).is_some_and(|(_, owed)| *owed == entry), || {
+                    format!("{entry:?} is settled and not owed")
+                })?;
+                if strange {
+                    self.count("settled by a stranger");
+                }
+                self.count(match (entry.kind, verdict) {
+                    (OutboxKind::Unshield, Verdict::Paid) => "unshielding paid",
+                    (OutboxKind::Unshield, Verdict::Refused) => "unshielding refused",
+                    (OutboxKind::Return, _) => "shielding returned",
+                    (OutboxKind::Exit, _) => "account left",
+                });
+                if self.world.bridge.unclaimed.contains_key(&entry.beneficiary) {
+                    self.count("unclaimed");
+                }
+            }
+            Effect::Deferred(_) => self.count("entry deferred"),
+            Effect::AlreadySettled(_) => self.count("entry settled before"),
+            Effect::NotInOutbox(_) => self.count("entry not in the outbox"),
         }
         Ok(())
     }
@@ -138,7 +286,9 @@ impl Life {
             true => H256::zero(),
             false => binary_merkle_tree::merkle_root::<Keccak256, _>(calls[from..to].iter().copied()),
         };
-        let found = (0..=model.reported.min(calls.len()))
+        // Calls under a stranger's anchor may never be reported by the start that follows.
+        let last = if self.moved { calls.len() } else { model.reported.min(calls.len()) };
+        let found = (0..=last)
             .rev()
             .flat_map(|from| (from..=calls.len()).rev().map(move |to| (from, to)))
             .find(|(from, to)| of(*from, *to) == root);
@@ -162,6 +312,8 @@ impl Life {
         if at > 3 {
             self.count("finality in a burst");
         }
+        self.finalized = self.finalized.max(newer[at]);
+        self.forget_checkpoints();
         self.world.tell_finality_of(newer[at]);
     }
 

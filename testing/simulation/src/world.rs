@@ -6,7 +6,7 @@ use std::{
 };
 
 use cloister_chain_primitives::{
-    AccountId, Balance, EnclaveRecord, H256, InboxEntry, Registration, Request, ShardEntry, ShardId,
+    AccountId, Balance, H256, InboxEntry, Registration, ShardId,
     extrinsic::ChainVersion,
     registry::{WorkerUrl, report_data},
     storage,
@@ -27,9 +27,12 @@ use sp_core::{Pair, sr25519, storage::StateVersion};
 
 use crate::{
     Disk,
-    layer_one::{self, Effect},
+    bridge::Bridge,
+    layer_one::{self, Effect, Storage},
 };
 
+/// Who shields on layer one.
+pub const SHIELDER: AccountId = AccountId::new([0x5e; 32]);
 pub const UNIT: Balance = cloister_chain_primitives::UNIT;
 /// Layer one's time at block 0, Unix milliseconds.
 const START: u64 = 1_700_000_000_000;
@@ -37,7 +40,9 @@ const START: u64 = 1_700_000_000_000;
 pub struct World {
     pub chain: Chain,
     pub voters: Voters,
-    pub storage: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub storage: Storage,
+    /// The money on layer one.
+    pub bridge: Bridge,
     pub engine: Engine,
     pub now: u64,
     /// Questions that the host has not answered yet.
@@ -77,8 +82,7 @@ pub struct World {
     /// What extrinsics of enclaves did on layer one, by [`Self::include`].
     pub effects: Vec<Effect>,
     enclave: Enclave,
-    states: BTreeMap<H256, Arc<State>>,
-    inbox_length: u64,
+    pub(crate) states: BTreeMap<H256, Arc<State>>,
 }
 
 /// What all starts of an enclave have in common.
@@ -129,6 +133,7 @@ impl World {
             chain,
             voters,
             storage,
+            bridge: Bridge::default(),
             now: START,
             questions: vec![],
             blocks: vec![],
@@ -153,7 +158,6 @@ impl World {
             effects: vec![],
             enclave,
             states: BTreeMap::new(),
-            inbox_length: 0,
         }
     }
 
@@ -178,13 +182,13 @@ impl World {
             chain: self.chain.clone(),
             voters: self.voters.clone(),
             storage: self.storage.clone(),
+            bridge: self.bridge.clone(),
             registry: self.registry.clone(),
             now: self.now,
             disk: Disk::default(),
             enclave: self.enclave.clone(),
             landed: self.landed,
             states: self.states.clone(),
-            inbox_length: self.inbox_length,
             effects: self.effects.clone(),
             keeps: true,
             unkept: VecDeque::new(),
@@ -259,16 +263,6 @@ impl World {
         }
     }
 
-    /// Layer one takes what the enclave submitted, as far as it is valid.
-    pub fn include(&mut self) {
-        let at = self.chain.headers.len() as u32;
-        let genesis = self.genesis();
-        for extrinsic in std::mem::take(&mut self.submitted) {
-            let effects = layer_one::execute(&mut self.storage, &genesis, at, &extrinsic);
-            self.effects.extend(effects.into_iter().flatten());
-        }
-    }
-
     /// The host keeps the oldest of what it has not kept yet, and says so; whether there was anything.
     pub fn keep_one(&mut self) -> bool {
         let Some((sequence, keep)) = self.unkept.pop_front() else { return false };
@@ -282,6 +276,7 @@ impl World {
     pub fn join(&mut self, other: &Self) {
         self.chain = other.chain.clone();
         self.storage = other.storage.clone();
+        self.bridge = other.bridge.clone();
         self.states = other.states.clone();
         self.now = other.now;
         self.landed = other.landed;
@@ -327,85 +322,14 @@ impl World {
         self.chain.header(0).hash()
     }
 
-    /// Layer one takes the newest registration that the enclave wants.
-    pub fn register(&mut self) {
-        let (account, registration) = (self.account(), self.registrations.last().unwrap().clone());
-        self.registry.register(&mut self.storage, &account, &registration, self.now).unwrap();
-        self.land();
-    }
-
-    /// What layer one will record of the enclave from the next block on.
-    pub fn record(&self) -> Option<EnclaveRecord> {
-        Registry::record(&self.storage, &self.account())
-    }
-
-    pub fn change_record(&mut self, change: impl FnOnce(&mut EnclaveRecord)) {
-        let mut record = self.record().unwrap();
-        change(&mut record);
-        self.storage.insert(storage::enclave(&self.account()), record.encode());
-    }
-
-    /// Layer one bears the enclave's shard.
-    pub fn bear(&mut self) {
-        let entry = ShardEntry { birth: self.engine.birth().clone(), born_at: 1 };
-        self.storage.insert(storage::shard(&self.shard()), entry.encode());
-        self.land();
-    }
-
-    /// The oldest extrinsic of the enclave's account that had not landed does.
-    pub fn land(&mut self) {
-        self.landed += 1;
-        let info = storage::AccountInfo { nonce: self.landed, free: UNIT, ..Default::default() };
-        self.storage.insert(storage::account(&self.account()), info.encode());
-    }
-
     pub fn account(&self) -> AccountId {
         self.engine.birth().founder.clone()
-    }
-
-    pub fn append(&mut self, entry: InboxEntry) {
-        let shard = self.shard();
-        self.storage.insert(storage::inbox_entry(&shard, self.inbox_length), entry.encode());
-        self.inbox_length += 1;
-        self.storage.insert(storage::inbox_length(&shard), self.inbox_length.encode());
-    }
-
-    pub fn shield(&mut self, beneficiary: &AccountId, amount: Balance) {
-        let sealed = self.seal(Purpose::Beneficiary, &beneficiary.encode());
-        self.append_shield(sealed, amount);
-    }
-
-    pub fn append_shield(&mut self, encrypted_beneficiary: Vec<u8>, amount: Balance) {
-        let sender = AccountId::new([0x5e; 32]);
-        let encrypted_beneficiary = encrypted_beneficiary.try_into().unwrap();
-        self.append(InboxEntry::Shield { encrypted_beneficiary, amount, sender });
-    }
-
-    pub fn invoke(&mut self, cyphertext: Vec<u8>) {
-        let request = Request { shard: self.shard(), cyphertext: cyphertext.try_into().unwrap() };
-        self.append(InboxEntry::Invoke(request));
     }
 
     pub fn seal(&self, purpose: Purpose, plaintext: &[u8]) -> Vec<u8> {
         let context = Context { genesis: self.genesis(), shard: self.shard(), purpose };
         let keys = &self.engine.birth().shielding_keys;
         envelope::seal(&context, keys.epoch, &keys.hpke, plaintext).unwrap()
-    }
-
-    /// Layer one makes a block of the current storage; nothing is told to the enclave.
-    pub fn build(&mut self) -> u32 {
-        self.now += 1_000;
-        self.storage.insert(storage::timestamp(), self.now.encode());
-        let state = Arc::new(state(&self.storage));
-        let number = self.chain.push(|header| header.state_root = state.root());
-        self.states.insert(self.chain.header(number).hash(), state);
-        number
-    }
-
-    /// Layer one makes a block about whose state nobody will ask.
-    pub fn build_unread(&mut self) -> u32 {
-        self.now += 1_000;
-        self.chain.push(|_| ())
     }
 
     /// The host passes on finality up to the newest block.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use cloister_chain_primitives::{Balance, H256, Nonce, UNIT};
+use cloister_chain_primitives::{Balance, DIRECT_CALL_FEE, H256, Nonce, UNIT, UNSHIELD_FEE};
 use cloister_client::{
     LayerOne, Selection, Shard, ShardClient, Signer,
     shard::Error as ShardError,
@@ -34,6 +34,9 @@ const DIRECT: [Sr25519Keyring; 3] = [Alice, Bob, Charlie];
 const INDIRECT: [Sr25519Keyring; 2] = [Dave, Eve];
 /// Who shields for all.
 const SHIELDING: Sr25519Keyring = Ferdie;
+
+/// Whom they pay on layer one. Nobody else does.
+pub const OUTSIDE: Sr25519Keyring = Sr25519Keyring::Two;
 
 /// Users at work, each in a task of their own.
 pub struct Users {
@@ -59,10 +62,12 @@ pub struct History {
 pub struct Effect {
     /// From whom on the shard; from layer one if absent.
     pub from: Option<Sr25519Keyring>,
-    /// To whom.
-    pub to: Sr25519Keyring,
+    /// To whom on the shard; to [`OUTSIDE`] on layer one if absent.
+    pub to: Option<Sr25519Keyring>,
     /// Planck.
     pub amount: Balance,
+    /// Planck that the sender pays the shard for it.
+    pub fee: Balance,
 }
 
 impl Users {
@@ -217,16 +222,24 @@ impl User {
         !*self.stopped.borrow()
     }
 
-    /// Pays a little to somebody.
+    /// Pays a little to somebody, on the shard or on layer one.
     fn payment(&mut self, nonce: Nonce, is_direct: bool) -> Result<Payment> {
         let others: Vec<_> = ACCOUNTS.into_iter().filter(|other| *other != self.who).collect();
-        let to = *others.choose(&mut self.random).context("there is nobody else")?;
-        let amount = self.amount();
-        let call = TrustedCall::BalanceTransfer(self.signer.account(), to.to_account_id(), amount);
+        let somebody = *others.choose(&mut self.random).context("there is nobody else")?;
+        let to = (!self.random.gen_bool(LEAVES)).then_some(somebody);
+        let (from, amount) = (self.signer.account(), self.amount());
+        let (call, exit) = match to {
+            Some(to) => (TrustedCall::BalanceTransfer(from, to.to_account_id(), amount), 0),
+            None => {
+                let call = TrustedCall::BalanceUnshield(from, OUTSIDE.to_account_id(), amount, self.shard.id);
+                (call, UNSHIELD_FEE)
+            }
+        };
         let signed = self.shard.sign_call(call, nonce, &self.signer)?;
         let operation =
             if is_direct { TrustedOperation::DirectCall(signed) } else { TrustedOperation::IndirectCall(signed) };
-        Ok(Payment { nonce, operation, effect: Effect { from: Some(self.who), to, amount }, block: None })
+        let fee = exit + if is_direct { DIRECT_CALL_FEE } else { 0 };
+        Ok(Payment { nonce, operation, effect: Effect { from: Some(self.who), to, amount, fee }, block: None })
     }
 
     fn amount(&mut self) -> Balance {
@@ -343,6 +356,8 @@ impl Debug for User {
     }
 }
 
+/// How many payments of all leave the shard.
+const LEAVES: f64 = 0.2;
 /// How long one answer is awaited.
 const TURN: Duration = Duration::from_secs(20);
 /// How long something may take with all that is sent again.

@@ -20,7 +20,7 @@ pub async fn shield(mut user: User) -> Result<History> {
         let mut shielding = Shielding { call, nonce, extrinsic: None };
         user.persist(&mut shielding, async |user, shielding| attempt(user, shielding).await).await?;
         nonce = shielding.nonce.map(|nonce| nonce + 1);
-        history.effects.push(Effect { from: None, to, amount });
+        history.effects.push(Effect { from: None, to: Some(to), amount, fee: 0 });
     }
     Ok(history)
 }

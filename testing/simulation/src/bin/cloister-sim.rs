@@ -13,8 +13,8 @@ use std::{
 use clap::Parser;
 use cloister_simulation::{Coverage, live};
 
-/// Lives of simulated shards: crashes at every boundary, slow and torn disks, a layer one that stalls. The last line
-/// says how many seeds passed; the exit code is 1 if any failed.
+/// Lives of simulated shards: crashes at every boundary, slow and torn disks, a layer one that stalls, loses, delays,
+/// reorders, repeats and reorganises. The last line says how many seeds passed; the exit code is 1 if any failed.
 #[derive(Parser)]
 #[command(name = "cloister-sim", bin_name = "cargo xtask sim")]
 struct Arguments {

@@ -1,0 +1,286 @@
+//! A tap on the wire between a worker and its node: hears what the worker submits, and keeps extrinsics or proofs from
+//! passing, as a host or a network may.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use cloister_chain_primitives::ShardId;
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use sp_crypto_hashing::blake2_256;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_tungstenite::{accept_async, client_async, tungstenite::Message};
+
+use crate::{from_hex, to_hex};
+
+/// Listens in a node's place and passes on what it hears, both ways. Ends with its owner, and all its connections with
+/// it.
+pub struct Tap {
+    url: String,
+    wire: Arc<Wire>,
+    _connections: JoinSet<()>,
+}
+
+/// What a tap does, and what it has heard.
+struct Wire {
+    node_url: String,
+    submitted: watch::Sender<Vec<Vec<u8>>>,
+    swallows: Mutex<Box<Predicate>>,
+    withholds_proofs: watch::Sender<bool>,
+    /// Answers that were withheld since that began.
+    proofs_withheld: watch::Sender<usize>,
+}
+
+/// Of an encoded extrinsic.
+type Predicate = dyn Fn(&[u8]) -> bool + Send;
+
+impl Tap {
+    /// Listens before a node, on a free port.
+    pub async fn before(node_url: &str) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("ws://{}", listener.local_addr()?);
+        let wire = Arc::new(Wire {
+            node_url: node_url.into(),
+            submitted: watch::Sender::default(),
+            swallows: Mutex::new(Box::new(|_| false)),
+            withholds_proofs: watch::Sender::new(false),
+            proofs_withheld: watch::Sender::new(0),
+        });
+        let mut connections = JoinSet::new();
+        let shared = wire.clone();
+        connections.spawn(async move {
+            let mut relays = JoinSet::new();
+            while let Ok((worker, _)) = listener.accept().await {
+                let wire = shared.clone();
+                // Whichever end goes, the other one notices.
+                relays.spawn(async move { relay(worker, &wire).await });
+            }
+        });
+        Ok(Self { url, wire, _connections: connections })
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// All extrinsics that were submitted, swallowed ones too, repeated as often as they came.
+    pub fn submitted(&self) -> Vec<Vec<u8>> {
+        self.wire.submitted.borrow().clone()
+    }
+
+    /// From now on swallows extrinsics that `matching` takes: the worker is told that the node has them, and the node
+    /// never hears of them.
+    pub fn swallow(&self, matching: impl Fn(&[u8]) -> bool + Send + 'static) {
+        *self.wire.swallows() = Box::new(matching);
+    }
+
+    /// Lets every extrinsic pass again.
+    pub fn pass(&self) {
+        self.swallow(|_| false);
+    }
+
+    /// Waits for an extrinsic that `matching` takes, after the first `from` of [`Self::submitted`].
+    pub async fn submission(
+        &self,
+        from: usize,
+        deadline: Duration,
+        matching: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<u8>> {
+        let mut submitted = self.wire.submitted.subscribe();
+        let wanted = |all: &[Vec<u8>]| all.iter().skip(from).find(|extrinsic| matching(extrinsic)).cloned();
+        let found = timeout(deadline, submitted.wait_for(|all| wanted(all).is_some())).await;
+        let found = found.with_context(|| format!("the extrinsic was not submitted within {deadline:?}"))??;
+        wanted(&found).context("it was there")
+    }
+
+    /// From now on withholds the node's answers to `state_getReadProof`.
+    pub fn withhold_proofs(&self) {
+        self.wire.proofs_withheld.send_replace(0);
+        self.wire.withholds_proofs.send_replace(true);
+    }
+
+    /// Waits until an answer was withheld.
+    pub async fn proof_withheld(&self, deadline: Duration) -> Result<()> {
+        let mut withheld = self.wire.proofs_withheld.subscribe();
+        let waited = timeout(deadline, withheld.wait_for(|count| *count > 0)).await;
+        waited.with_context(|| format!("no proof was asked for within {deadline:?}"))??;
+        Ok(())
+    }
+
+    /// Lets answers pass again, withheld ones first.
+    pub fn pass_proofs(&self) {
+        self.wire.withholds_proofs.send_replace(false);
+    }
+}
+
+impl Wire {
+    fn swallows(&self) -> std::sync::MutexGuard<'_, Box<Predicate>> {
+        self.swallows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the worker is answered in the node's place, if that is not to hear the request.
+    fn hear(&self, request: &Value) -> Option<Value> {
+        let submits = ["author_submitExtrinsic", "author_submitAndWatchExtrinsic"];
+        if !submits.contains(&request["method"].as_str()?) {
+            return None;
+        }
+        let extrinsic = from_hex(request["params"][0].as_str()?).ok()?;
+        let swallowed = self.swallows()(&extrinsic);
+        let hash = to_hex(blake2_256(&extrinsic));
+        self.submitted.send_modify(|submitted| submitted.push(extrinsic));
+        swallowed.then(|| json!({ "jsonrpc": "2.0", "id": request["id"], "result": hash }))
+    }
+}
+
+/// Passes messages until one end closes.
+async fn relay(worker: TcpStream, wire: &Wire) -> Result<()> {
+    let mut worker = accept_async(worker).await?;
+    let address = wire.node_url.strip_prefix("ws://").context("the node's address")?;
+    let (mut node, _) = client_async(&wire.node_url, TcpStream::connect(address).await?).await?;
+    // Ids of requests for proofs, as long as they are not answered.
+    let mut proofs = HashSet::new();
+    let (release, mut released) = mpsc::unbounded_channel();
+    let mut withheld = JoinSet::new();
+    loop {
+        tokio::select! {
+            message = worker.next() => {
+                let Some(message) = message.transpose()? else { return Ok(()) };
+                // Each end is answered by the tap when it asks whether anybody is there.
+                let Message::Text(text) = message else { continue };
+                let request: Value = serde_json::from_str(&text)?;
+                if request["method"] == "state_getReadProof" {
+                    proofs.insert(request["id"].to_string());
+                }
+                match wire.hear(&request) {
+                    Some(answer) => worker.send(Message::text(answer.to_string())).await?,
+                    None => node.send(Message::Text(text)).await?,
+                }
+            }
+            message = node.next() => {
+                let Some(message) = message.transpose()? else { return Ok(()) };
+                let Message::Text(text) = message else { continue };
+                let answers_proof = !proofs.is_empty() && {
+                    let answer: Value = serde_json::from_str(&text)?;
+                    proofs.remove(&answer["id"].to_string())
+                };
+                let mut withholds = wire.withholds_proofs.subscribe();
+                if answers_proof && *withholds.borrow_and_update() {
+                    wire.proofs_withheld.send_modify(|count| *count += 1);
+                    let release = release.clone();
+                    withheld.spawn(async move {
+                        // The worker may be gone by then.
+                        if withholds.wait_for(|withholds| !withholds).await.is_ok() {
+                            let _ = release.send(Message::Text(text));
+                        }
+                    });
+                } else {
+                    worker.send(Message::Text(text)).await?;
+                }
+            }
+            Some(message) = released.recv() => worker.send(message).await?,
+        }
+    }
+}
+
+/// Whether an extrinsic asks for money out of a shard, alone or in a batch.
+pub fn unshields(shard: ShardId) -> impl Fn(&[u8]) -> bool + Send + Clone + 'static {
+    calls_with(54, 3, shard)
+}
+
+/// Whether an extrinsic anchors a block of a shard, alone or in a batch.
+pub fn anchors(shard: ShardId) -> impl Fn(&[u8]) -> bool + Send + Clone + 'static {
+    calls_with(53, 0, shard)
+}
+
+fn calls_with(pallet: u8, call: u8, shard: ShardId) -> impl Fn(&[u8]) -> bool + Send + Clone + 'static {
+    let call = [&[pallet, call], shard.as_ref()].concat();
+    move |extrinsic| extrinsic.windows(call.len()).any(|window| window == call)
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonrpsee::{
+        RpcModule,
+        core::client::ClientT,
+        rpc_params,
+        server::{Server, ServerHandle},
+        ws_client::{WsClient, WsClientBuilder},
+    };
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// A node that counts the extrinsics that it has, with a worker's connection to it through a tap.
+    async fn tapped() -> (Tap, WsClient, ServerHandle) {
+        let mut node = RpcModule::new(Mutex::new(0));
+        node.register_method("author_submitExtrinsic", |_, count, _| {
+            *count.lock().unwrap() += 1;
+            "0x00"
+        })
+        .unwrap();
+        node.register_method("count", |_, count, _| *count.lock().unwrap()).unwrap();
+        node.register_method("state_getReadProof", |_, _, _| "proof").unwrap();
+        let server = Server::builder().build("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        let handle = server.start(node);
+        let tap = Tap::before(&format!("ws://{address}")).await.unwrap();
+        let worker = WsClientBuilder::new().build(tap.url()).await.unwrap();
+        (tap, worker, handle)
+    }
+
+    async fn submit(worker: &WsClient, extrinsic: &[u8]) -> String {
+        worker.request("author_submitExtrinsic", rpc_params![to_hex(extrinsic)]).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_swallowed_is_heard_and_does_not_arrive() {
+        let (tap, worker, _node) = tapped().await;
+        assert_eq!(submit(&worker, b"one").await, "0x00");
+        tap.swallow(|extrinsic| extrinsic == b"two");
+        assert_eq!(submit(&worker, b"two").await, to_hex(blake2_256(b"two")));
+        assert_eq!(submit(&worker, b"three").await, "0x00");
+        tap.pass();
+        assert_eq!(submit(&worker, b"two").await, "0x00");
+        let arrived: u32 = worker.request("count", rpc_params![]).await.unwrap();
+        assert_eq!(arrived, 3);
+        assert_eq!(tap.submitted(), [&b"one"[..], b"two", b"three", b"two"]);
+        let heard = tap.submission(2, SOON, |extrinsic| extrinsic.starts_with(b"t")).await;
+        assert_eq!(heard.unwrap(), b"three");
+        let missed = tap.submission(0, Duration::ZERO, |extrinsic| extrinsic.is_empty()).await.unwrap_err();
+        assert_eq!(missed.to_string(), "the extrinsic was not submitted within 0ns");
+    }
+
+    #[tokio::test]
+    async fn proofs_wait_and_everything_else_passes_them() {
+        let (tap, worker, _node) = tapped().await;
+        let proof = async || worker.request::<String, _>("state_getReadProof", rpc_params![]).await.unwrap();
+        assert_eq!(proof().await, "proof");
+        tap.withhold_proofs();
+        let meanwhile = async {
+            tap.proof_withheld(SOON).await.unwrap();
+            assert_eq!(submit(&worker, b"one").await, "0x00");
+            tap.pass_proofs();
+        };
+        assert_eq!(tokio::join!(proof(), meanwhile).0, "proof");
+        assert_eq!(proof().await, "proof");
+    }
+
+    #[test]
+    fn a_call_is_found_in_a_batch() {
+        let shard = ShardId([7; 32].into());
+        let call = [&[54, 3], shard.as_ref()].concat();
+        let batch = [&[9, 4, 8][..], &[1; 40], &call, &[2; 9]].concat();
+        assert!(unshields(shard)(&batch) && !anchors(shard)(&batch) && !unshields(ShardId::default())(&batch));
+    }
+}
