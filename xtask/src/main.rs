@@ -48,7 +48,7 @@ enum Task {
         #[arg(long, conflicts_with = "yes")]
         check: bool,
     },
-    /// Builds everything and runs the demo: shield, pay privately, read the balances.
+    /// Builds everything and runs the demo: shield, pay privately, kill the worker, unshield, audit.
     Demo {
         /// Passed on to the demo, for example `--keep`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
