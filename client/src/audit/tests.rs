@@ -210,8 +210,8 @@ fn books_and_layer_one_agree_to_the_planck() {
     let (covers, account) = ("escrow covers the shard", "escrow's account has the money");
     let cases: [(Change, &[&str]); 13] = [
         (|_, _, facts| facts.shields_unconsumed -= 1, &[shielded, covers]),
-        (|_, books, _| books.shielded -= 1, &[shielded]),
-        (|bridge, _, _| bridge.escrow -= 1, &[held]),
+        (|_, books, _| books.shielded -= 1, &[shielded, covers]),
+        (|bridge, _, _| bridge.escrow -= 1, &[held, covers]),
         (|bridge, _, _| bridge.escrow_balance -= 1, &[account]),
         (
             |bridge, _, _| (bridge.flows.repaid, bridge.escrow) = (3 * UNSHIELD_FEE, 77 * UNIT - 3 * UNSHIELD_FEE),

@@ -176,11 +176,12 @@ impl Outbox {
         let candidates = || self.open.iter().filter(|(_, open)| open.can_be_submitted(anchored));
         let new = || candidates().filter(|(_, open)| open.submitted.is_none());
         let is_return = |open: &Open| open.entry.kind == OutboxKind::Return;
-        // Whoever shields to nobody again and again has others wait for a part of the returns only.
-        let returns = new().filter(|(_, open)| is_return(open)).map(|(at, _)| *at);
-        let mut chosen: Vec<u64> = returns.take(most.min(RETURNS_FIRST)).collect();
+        let mut returns = new().filter(|(_, open)| is_return(open)).map(|(at, _)| *at);
         let others = new().filter(|(_, open)| !is_return(open)).map(|(at, _)| *at);
+        // Whoever shields to nobody again and again has others wait for a part of the returns only.
+        let mut chosen: Vec<u64> = returns.by_ref().take(most.min(RETURNS_FIRST)).collect();
         chosen.extend(others.take(most.saturating_sub(chosen.len())));
+        chosen.extend(returns.take(most.saturating_sub(chosen.len())));
         let mut again: Vec<_> =
             candidates().filter_map(|(at, open)| open.submitted.map(|(times, when)| (when, *at, times))).collect();
         again.sort_unstable();

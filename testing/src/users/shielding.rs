@@ -2,6 +2,7 @@
 //! one, however often it is sent.
 
 use anyhow::{Result, bail};
+use cloister_chain_primitives::MIN_SHIELD;
 use cloister_client::{Call, LayerOne, Nonce, Wait, layer_one};
 use rand::seq::SliceRandom;
 use tokio::time::timeout;
@@ -14,7 +15,7 @@ pub async fn shield(mut user: User) -> Result<History> {
     let mut nonce = None;
     while user.goes_on() {
         let to = *ACCOUNTS.choose(&mut user.random).unwrap_or(&user.who);
-        let amount = user.amount();
+        let amount = user.amount().max(MIN_SHIELD);
         let sealed = user.shard.seal_beneficiary(&to.to_account_id())?;
         let call = Call::shield_funds(&user.shard.id, &sealed, amount);
         let mut shielding = Shielding { call, nonce, extrinsic: None };
