@@ -7,7 +7,8 @@ use cloister_wire::Outcome;
 
 use crate::recovery::CallOutcome;
 
-/// Outcomes of the last [`KEPT_BLOCKS`] blocks, or fewer if they are more than [`MAX_OUTCOMES`]. They are no state: a call that failed leaves its nonce and nothing else.
+/// Outcomes of the last [`KEPT_BLOCKS`] blocks, or fewer if they are more than [`MAX_OUTCOMES`]. They are no state: a call
+/// that failed leaves its nonce and its fee, and nothing else.
 #[derive(Default)]
 pub(crate) struct Outcomes {
     by_call: BTreeMap<(AccountId, H256), Outcome>,
