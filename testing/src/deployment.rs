@@ -13,7 +13,7 @@ use sp_keyring::Sr25519Keyring;
 use crate::{
     Chain, Cli, Ledgers, Node, Tap, Worker, WorkerOptions,
     calls::{self, AnyCall},
-    eventually, ledgers, to_hex,
+    eventually, to_hex,
 };
 
 /// How long the shard may take to credit what layer one has finalized, and layer one to finalize a few blocks.
@@ -136,7 +136,7 @@ impl Deployment {
     /// Where it lies.
     pub fn escrow_account(&self) -> AccountId {
         let shard = self.shard.shard();
-        ledgers::escrow_account(&shard.genesis, &shard.id)
+        shard.id.escrow_account(&shard.genesis)
     }
 
     /// Root calls, and the call succeeds; waits until that is final. Returns the height.

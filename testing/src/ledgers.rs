@@ -1,7 +1,7 @@
 //! Both ledgers of a shard, layer one's and its own, compared to the planck.
 
 use anyhow::{Context, Result, ensure};
-use cloister_chain_primitives::{AccountId, Balance, EXISTENTIAL_DEPOSIT, Flows, H256, ShardId, domain, storage};
+use cloister_chain_primitives::{Balance, EXISTENTIAL_DEPOSIT, Flows, H256, ShardId, storage};
 use cloister_client::{ShardClient, Signer};
 use cloister_wire::sidechain::Books;
 use jsonrpsee::rpc_params;
@@ -43,7 +43,7 @@ impl Ledgers {
     async fn read(chain: &Chain, shard: ShardId, books: Books) -> Result<Self> {
         let at: H256 = chain.request("chain_getBlockHash", rpc_params![]).await?;
         let account: Option<storage::AccountInfo> =
-            chain.storage(&storage::account(&escrow_account(&chain.genesis(), &shard)), Some(at)).await?;
+            chain.storage(&storage::account(&shard.escrow_account(&chain.genesis())), Some(at)).await?;
         Ok(Self {
             books,
             flows: chain.storage(&storage::flows(&shard), Some(at)).await?.unwrap_or_default(),
@@ -75,9 +75,4 @@ impl Ledgers {
         ensure!(self.books.issuance() == Some(sum), "accounts have {sum} in all: {self:?}");
         Ok(balances)
     }
-}
-
-/// Where a shard's money lies on layer one.
-pub fn escrow_account(genesis: &H256, shard: &ShardId) -> AccountId {
-    AccountId::new(domain::hash("escrow", genesis, &[shard.as_ref()]).0)
 }
