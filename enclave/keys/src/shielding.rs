@@ -94,8 +94,11 @@ impl ShieldingKeyPair {
         self.open_rsa(cyphertext)
     }
 
-    /// Chunks of at most 318 bytes, each as a block of 384 bytes. The published client handles the ciphertext of its
-    /// one chunk as a number and strips leading zeros.
+    /// Chunks of 318 bytes, the last one of at most that, each as a block of 384 bytes. The published client handles the
+    /// ciphertext of its one chunk as a number and strips leading zeros.
+    ///
+    /// A block says nothing about what stands beside it. Were shorter chunks taken anywhere but at the end, somebody else's
+    /// block could be put between blocks of one's own, and the answer would tell what is in it.
     fn open_rsa(&self, cyphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
         let mut padded = [0; RSA_MODULUS_BYTES];
         let cyphertext = match RSA_MODULUS_BYTES.checked_sub(cyphertext.len()).and_then(|zeros| padded.get_mut(zeros..))
@@ -113,16 +116,23 @@ impl ShieldingKeyPair {
         // Never grows, so that no copy of the plaintext stays behind.
         let mut plaintext = Zeroizing::new(Vec::with_capacity(cyphertext.len()));
         let mut chunk = Zeroizing::new([0; RSA_MODULUS_BYTES]);
-        for block in blocks {
+        for (place, block) in blocks.iter().enumerate() {
             let chunk = self
                 .rsa
                 .decrypt(&OAEP_SHA256_MGF1SHA256, block, chunk.as_mut_slice(), None)
                 .map_err(|_| Error::DoesNotOpen)?;
+            let is_last = place.saturating_add(1) == blocks.len();
+            if !is_last && chunk.len() != RSA_CHUNK_BYTES {
+                return Err(Error::DoesNotOpen);
+            }
             plaintext.extend_from_slice(chunk);
         }
         Ok(plaintext)
     }
 }
+
+/// What a block of RSA-3072 with OAEP and SHA-256 holds at most (RFC 8017, section 7.1.1).
+const RSA_CHUNK_BYTES: usize = 318;
 
 fn encoded(rsa: &PrivateDecryptingKey) -> Result<Zeroizing<Vec<u8>>, Error> {
     let pkcs8: Pkcs8V1Der<'_> = rsa.as_der().map_err(|_| Error::PrivateKeyEncoding)?;
@@ -291,6 +301,23 @@ mod tests {
         ] {
             assert_eq!(open(&cyphertext), Err(Error::DoesNotOpen));
         }
+    }
+
+    #[test]
+    fn somebody_elses_rsa_block_opens_nowhere_but_alone_or_at_the_end() {
+        let (full, full_again) = (rsa_encrypted(&[1; 318]), rsa_encrypted(&[2; 318]));
+        let (prefix, victim, end) = (rsa_encrypted(b"\x01\x02"), rsa_encrypted(&[7; 32]), rsa_encrypted(b"signed"));
+        for spliced in [
+            [&prefix[..], &victim, &end].concat(),
+            [&victim[..], &end].concat(),
+            [&prefix[..], &victim].concat(),
+            [&full[..], &victim, &end].concat(),
+            [&rsa_encrypted(&[1; 317])[..], &victim].concat(),
+        ] {
+            assert_eq!(open(&spliced), Err(Error::DoesNotOpen));
+        }
+        assert_eq!(open(&victim), Ok(vec![7; 32]));
+        assert_eq!(open(&[&full[..], &full_again, &victim].concat()).map(|plain| plain.len()), Ok(2 * 318 + 32));
     }
 
     #[test]

@@ -67,11 +67,16 @@ pub struct Scope<'a> {
 
 impl Scope<'_> {
     /// 32 random bytes ‖ ChaCha20-Poly1305 ciphertext and tag. The key follows from secret, purpose and randomness and serves
-    /// this one message, so that a host that rewinds what it keeps never gets two messages under one key.
+    /// this one message, so that a host that rewinds what it keeps, or whose kernel repeats its randomness, never gets two
+    /// messages under one key.
     pub fn seal(&self, purpose: Purpose, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut randomness = [0; RANDOMNESS];
         OsRng.try_fill_bytes(&mut randomness).map_err(EntropyError::from)?;
-        self.seal_with(&randomness, purpose, plain)
+        self.seal_hedged(&randomness, purpose, plain)
+    }
+
+    fn seal_hedged(&self, drawn: &[u8; RANDOMNESS], purpose: Purpose, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.seal_with(&self.secret.hedged(drawn, &self.associated(purpose), plain), purpose, plain)
     }
 
     /// Opens what [`Self::seal`] made for the same purpose.
@@ -162,6 +167,17 @@ mod tests {
     #[test]
     fn equal_plaintexts_have_unlike_ciphertexts() {
         assert_ne!(sealed(BLOCK)[RANDOMNESS..], sealed(BLOCK)[RANDOMNESS..]);
+    }
+
+    #[test]
+    fn a_kernel_that_repeats_its_randomness_gets_no_two_messages_under_one_key() {
+        let secret = secret();
+        let seal = |purpose, plain: &[u8]| scope(&secret).seal_hedged(&[0; RANDOMNESS], purpose, plain).unwrap();
+        let messages = [seal(BLOCK, b"one"), seal(BLOCK, b"two"), seal(CHUNK, b"one"), seal(Purpose::Mark, b"one")];
+        for (at, message) in messages.iter().enumerate() {
+            assert!(messages[..at].iter().all(|other| other[..RANDOMNESS] != message[..RANDOMNESS]));
+        }
+        assert_eq!(**scope(&secret).open(BLOCK, &messages[1]).unwrap(), *b"two");
     }
 
     #[test]

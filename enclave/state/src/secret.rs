@@ -3,12 +3,12 @@
 use core::fmt;
 
 use hkdf::Hkdf;
-use rand::{RngCore, rngs::OsRng};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 const TAG: &[u8] = b"cloister/1";
 const COMMITMENT: &[u8] = b"state-commitment";
+const HEDGE: &[u8] = b"message-randomness";
 
 /// 256 bits drawn for one epoch of one shard's state; never derived from an older secret, so that erasing it really
 /// closes the epoch.
@@ -32,14 +32,7 @@ impl From<rand::Error> for EntropyError {
 }
 
 impl StateSecret {
-    /// Draws a secret from the operating system's randomness.
-    pub fn draw() -> Result<Self, EntropyError> {
-        let mut secret = Self([0; 32]);
-        OsRng.try_fill_bytes(&mut secret.0)?;
-        Ok(secret)
-    }
-
-    /// A secret that another enclave handed over, or that a test needs to be known.
+    /// A secret that was drawn, unsealed or handed over.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -53,6 +46,16 @@ impl StateSecret {
     /// which is why the nonce of the cipher can be zero and nothing depends on a counter that a host could rewind.
     pub(crate) fn message_key(&self, role: &str, randomness: &[u8; 32]) -> Zeroizing<[u8; 32]> {
         self.derive(&[TAG, role.as_bytes(), randomness])
+    }
+
+    /// What stands beside a message: 256 bits that follow from the operating system's randomness, from where the message
+    /// belongs and from the message itself. Unlike messages have unlike ones even if a lying kernel gives the same
+    /// randomness twice; then nothing shows but that two messages are equal.
+    pub(crate) fn hedged(&self, randomness: &[u8; 32], associated: &[u8], plain: &[u8]) -> [u8; 32] {
+        let length = u64::try_from(associated.len()).unwrap_or(u64::MAX);
+        let mut hasher = blake3::Hasher::new_keyed(&self.derive(&[TAG, HEDGE]));
+        hasher.update(randomness).update(&length.to_le_bytes()).update(associated).update(plain);
+        *hasher.finalize().as_bytes()
     }
 
     /// For sealing it together with the enclave's other keys.
@@ -114,9 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn secrets_differ_and_are_never_printed() {
-        let secret = StateSecret::draw().unwrap();
-        assert_ne!(secret.0, StateSecret::draw().unwrap().0);
+    fn secrets_are_never_printed() {
+        let secret = StateSecret::from_bytes([7; 32]);
         assert_eq!(format!("{secret:?} {:?}", secret.commitment_key()), "StateSecret(..) CommitmentKey(..)");
     }
 
