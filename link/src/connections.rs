@@ -3,17 +3,29 @@
 //! The host accepts TCP and numbers the connections; the enclave gets each as a byte stream of its own. Per connection
 //! and direction at most [`WINDOW`] bytes are under way: a peer that sends more breaks the protocol, and a reader that
 //! is slow fills its own window and nobody else's. `Closed` ends one direction; a connection ends when both have ended,
-//! or [`LINGER`] after the first, or when its local stream breaks.
+//! or [`LINGER`] after the first, or when its local stream breaks. What is on its way then is lost: neither a reader
+//! who takes nothing nor a writer whom nobody reads keeps a connection for longer.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    future::pending,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::{oneshot, watch},
+    time::{sleep, timeout},
+};
 
-use crate::{flow::Flow, frame::LinkError, message::LinkMessage, message::ToEnclave, transport::Sender};
+use crate::{
+    client_stream::ClientStream, flow::Flow, frame::LinkError, message::LinkMessage, message::ToEnclave,
+    transport::Sender,
+};
 
 /// Most bytes that may be on their way, per connection and direction.
 pub const WINDOW: usize = 256 * 1024;
@@ -93,7 +105,7 @@ impl<Out: LinkMessage> Connections<Out> {
         Self { sender, table: Arc::default(), opening: Arc::default(), most }
     }
 
-    /// Open connections.
+    /// Open connections, and those that have ended and are still served.
     pub fn count(&self) -> usize {
         self.lock().open.len()
     }
@@ -103,7 +115,7 @@ impl<Out: LinkMessage> Connections<Out> {
     ///
     /// # Errors
     /// [`ProtocolError::OpenedOutOfOrder`].
-    pub async fn opened(&self, connection: u64) -> Result<Option<DuplexStream>, ProtocolError> {
+    pub async fn opened(&self, connection: u64) -> Result<Option<ClientStream>, ProtocolError> {
         let flow = {
             let mut table = self.lock();
             if connection < table.next {
@@ -119,8 +131,19 @@ impl<Out: LinkMessage> Connections<Out> {
             return Ok(None);
         };
         let (near, far) = tokio::io::duplex(PIPE);
-        self.spawn(connection, flow, near);
-        Ok(Some(far))
+        let entry = Arc::new(Entry { connection, table: self.table.clone() });
+        let (held, let_go) = oneshot::channel();
+        let (relayed, relaying) = watch::channel(());
+        let (sender, counted) = (self.sender.clone(), entry.clone());
+        tokio::spawn(async move {
+            let _relayed = (relayed, counted);
+            let unserved = async {
+                // Nobody sends: it ends when the stream is dropped.
+                let _ = let_go.await;
+            };
+            relay(connection, &flow, &sender, near, unserved).await;
+        });
+        Ok(Some(ClientStream::new(far, relaying, (entry, held))))
     }
 
     /// The peer sent bytes of a connection.
@@ -158,16 +181,6 @@ impl<Out: LinkMessage> Connections<Out> {
         Ok(table.open.get(&connection).cloned())
     }
 
-    fn spawn<S: AsyncRead + AsyncWrite + Send + 'static>(&self, connection: u64, flow: Arc<Flow>, stream: S) {
-        let entry = Entry { connection, table: self.table.clone() };
-        let sender = self.sender.clone();
-        tokio::spawn(async move {
-            // Moved in, so that the entry goes when the task ends in whatever way.
-            let _entry = entry;
-            relay(connection, &flow, &sender, stream).await;
-        });
-    }
-
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -197,7 +210,13 @@ impl Connections<ToEnclave> {
             self.lock().open.remove(&connection);
             return Err(error);
         }
-        self.spawn(connection, flow, stream);
+        let entry = Entry { connection, table: self.table.clone() };
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            // Moved in, so that the entry goes when the task ends in whatever way.
+            let _entry = entry;
+            relay(connection, &flow, &sender, stream, pending()).await;
+        });
         Ok(Ok(connection))
     }
 }
@@ -220,8 +239,9 @@ impl Table {
     }
 }
 
-/// Takes a connection out of the table when its task ends.
-struct Entry {
+/// Takes a connection out of the table when nobody has to do with it any more.
+#[derive(Debug)]
+pub(crate) struct Entry {
     connection: u64,
     table: Arc<Mutex<Table>>,
 }
@@ -232,12 +252,24 @@ impl Drop for Entry {
     }
 }
 
-async fn relay<Out, S>(connection: u64, flow: &Flow, sender: &Sender<Out>, stream: S)
-where
+/// Passes bytes on in both directions. `unserved` ends when nobody serves `stream` any more.
+async fn relay<Out, S>(
+    connection: u64,
+    flow: &Flow,
+    sender: &Sender<Out>,
+    stream: S,
+    unserved: impl Future<Output = ()>,
+) where
     Out: LinkMessage,
     S: AsyncRead + AsyncWrite,
 {
     let (mut reader, mut writer) = tokio::io::split(stream);
+    let own_end_sent = AtomicBool::new(false);
+    let close = || async {
+        if !own_end_sent.load(Ordering::Relaxed) && sender.send(Out::connection_closed(connection)).await.is_ok() {
+            own_end_sent.store(true, Ordering::Relaxed);
+        }
+    };
     let outgoing = async {
         let mut buffer = vec![0; CHUNK];
         loop {
@@ -253,7 +285,7 @@ where
                 return;
             }
         }
-        let _ = sender.send(Out::connection_closed(connection)).await;
+        close().await;
     };
     let incoming = async {
         while let Some(bytes) = flow.next_received().await {
@@ -266,17 +298,30 @@ where
         }
         writer.shutdown().await.ok()
     };
-    tokio::pin!(outgoing, incoming);
-    let own_end_sent = tokio::select! {
-        () = &mut outgoing => {
-            let _ = tokio::time::timeout(LINGER, incoming).await;
-            true
+    let both = async {
+        tokio::pin!(outgoing, incoming);
+        tokio::select! {
+            () = &mut outgoing => {
+                let _ = timeout(LINGER, incoming).await;
+            }
+            done = &mut incoming => if done.is_some() {
+                let _ = timeout(LINGER, outgoing).await;
+            }
         }
-        done = &mut incoming => done.is_some() && tokio::time::timeout(LINGER, outgoing).await.is_ok(),
     };
-    if !own_end_sent {
-        let _ = sender.send(Out::connection_closed(connection)).await;
+    // Either may come long before the bytes on their way are taken, or without them ever being taken.
+    let abandoned = async {
+        tokio::select! {
+            () = flow.peer_closed() => {}
+            () = unserved => {}
+        }
+        sleep(LINGER).await;
+    };
+    tokio::select! {
+        () = both => {}
+        () = abandoned => {}
     }
+    close().await;
 }
 
 /// Most bytes in one message of a connection.

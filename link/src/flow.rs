@@ -14,6 +14,7 @@ pub(crate) struct Flow {
     state: Mutex<State>,
     incoming: Notify,
     credit: Notify,
+    end: Notify,
 }
 
 #[derive(Debug)]
@@ -39,7 +40,8 @@ impl Flow {
             peer_closed: false,
             own_credit: WINDOW,
         };
-        Self { connection, state: Mutex::new(state), incoming: Notify::new(), credit: Notify::new() }
+        let [incoming, credit, end] = [(); 3].map(|()| Notify::new());
+        Self { connection, state: Mutex::new(state), incoming, credit, end }
     }
 
     pub(crate) fn receive(&self, bytes: &[u8]) -> Result<(), ProtocolError> {
@@ -62,6 +64,7 @@ impl Flow {
         }
         state.peer_closed = true;
         self.incoming.notify_one();
+        self.end.notify_one();
         Ok(())
     }
 
@@ -91,6 +94,13 @@ impl Flow {
                 }
             }
             self.incoming.notified().await;
+        }
+    }
+
+    /// Waits until the peer sends no more, whether or not all that it sent was taken. One task waits at a time.
+    pub(crate) async fn peer_closed(&self) {
+        while !self.lock().peer_closed {
+            self.end.notified().await;
         }
     }
 

@@ -15,6 +15,7 @@
 )]
 #![warn(missing_docs)]
 
+mod client_stream;
 pub mod connections;
 mod flow;
 pub mod frame;
@@ -22,8 +23,9 @@ mod kept;
 pub mod message;
 pub mod transport;
 
+pub use client_stream::ClientStream;
 pub use connections::{Connections, ProtocolError};
 pub use frame::{LinkError, MAX_FRAME};
 pub use kept::{Kept, SnapshotId, Write};
-pub use message::{LinkMessage, PROTOCOL, StopReason, ToEnclave, ToHost};
+pub use message::{ClientLimits, LinkMessage, PROTOCOL, StopReason, ToEnclave, ToHost};
 pub use transport::{Receiver, Sender};

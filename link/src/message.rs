@@ -11,7 +11,7 @@ use codec::{Decode, DecodeWithMemTracking, Encode};
 use crate::{Kept, Write};
 
 /// Version of this protocol. Both ends name theirs in their first message and refuse another.
-pub const PROTOCOL: u16 = 5;
+pub const PROTOCOL: u16 = 6;
 
 /// Most headers in one [`ToEnclave::Finality`].
 pub const MAX_HEADERS: usize = 1024;
@@ -36,6 +36,8 @@ pub enum ToEnclave {
         sealed_identity: Option<Vec<u8>>,
         /// Where clients find the worker; registered as it is.
         url: Option<WorkerUrl>,
+        /// What clients may use.
+        limits: ClientLimits,
     },
     /// Layer one's runtime changed. A hint: a wrong one makes extrinsics invalid, nothing else.
     #[codec(index = 1)]
@@ -118,6 +120,95 @@ pub enum ToEnclave {
         /// Its number.
         sequence: u64,
     },
+}
+
+/// What the host lets clients use. A host can refuse clients anyway, so these are its own affair; an enclave takes no
+/// more than its own ceilings, and no less than it can work with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking)]
+pub struct ClientLimits {
+    /// Most connections at once.
+    pub connections: u32,
+    /// Requests per second that one connection may go on making.
+    pub requests_per_second: u32,
+    /// Requests that one connection may make at once after a silence.
+    pub request_burst: u32,
+    /// Most operations that one connection watches at once.
+    pub watched: u32,
+    /// Largest message, bytes.
+    pub message_bytes: u32,
+    /// Until TLS and WebSocket stand, milliseconds.
+    pub handshake_ms: u32,
+    /// Silence after which a connection ends, milliseconds.
+    pub idle_ms: u32,
+    /// Until a client has taken one message, milliseconds.
+    pub write_ms: u32,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl ClientLimits {
+    /// Of an operator who wishes nothing else.
+    pub const DEFAULT: Self = Self {
+        connections: 1_024,
+        requests_per_second: 200,
+        request_burst: 400,
+        watched: 64,
+        message_bytes: 128 * 1_024,
+        handshake_ms: 10_000,
+        idle_ms: 60_000,
+        write_ms: 20_000,
+    };
+
+    /// Below these a client could not use the enclave: not complete a handshake, or not send the largest request.
+    pub const LEAST: Self = Self {
+        connections: 1,
+        requests_per_second: 1,
+        request_burst: 1,
+        watched: 1,
+        message_bytes: 40 * 1_024,
+        handshake_ms: 100,
+        idle_ms: 100,
+        write_ms: 100,
+    };
+
+    /// Ceilings.
+    pub const MOST: Self = Self {
+        connections: 16_384,
+        requests_per_second: 100_000,
+        request_burst: 100_000,
+        watched: 1_024,
+        message_bytes: 1_024 * 1_024,
+        handshake_ms: 60_000,
+        idle_ms: 3_600_000,
+        write_ms: 120_000,
+    };
+
+    /// Bytes of messages that all clients together may have under way: most connections are for messages of the default
+    /// size, and the largest messages for an eighth of them.
+    pub const MOST_MESSAGE_BYTES: u32 = 2 << 30;
+
+    /// Each limit, or what is nearest to it between [`LEAST`](Self::LEAST) and [`MOST`](Self::MOST); and no more
+    /// connections than [`MOST_MESSAGE_BYTES`](Self::MOST_MESSAGE_BYTES) are enough for.
+    #[must_use]
+    pub fn clamped(self) -> Self {
+        let (least, most) = (Self::LEAST, Self::MOST);
+        let message_bytes = self.message_bytes.clamp(least.message_bytes, most.message_bytes);
+        let affordable = Self::MOST_MESSAGE_BYTES.checked_div(message_bytes).unwrap_or(least.connections);
+        Self {
+            connections: self.connections.clamp(least.connections, most.connections.min(affordable)),
+            requests_per_second: self.requests_per_second.clamp(least.requests_per_second, most.requests_per_second),
+            request_burst: self.request_burst.clamp(least.request_burst, most.request_burst),
+            watched: self.watched.clamp(least.watched, most.watched),
+            message_bytes,
+            handshake_ms: self.handshake_ms.clamp(least.handshake_ms, most.handshake_ms),
+            idle_ms: self.idle_ms.clamp(least.idle_ms, most.idle_ms),
+            write_ms: self.write_ms.clamp(least.write_ms, most.write_ms),
+        }
+    }
 }
 
 /// From the enclave.

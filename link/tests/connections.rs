@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use cloister_link::{
-    Connections, LinkMessage, ProtocolError, ToEnclave, ToHost,
+    ClientStream, Connections, LinkMessage, ProtocolError, ToEnclave, ToHost,
     connections::WINDOW,
     transport::{self, Receiver, Sender},
 };
+use futures::FutureExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::mpsc,
@@ -14,12 +15,14 @@ use tokio::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Long enough for a window.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// Both ends of a link, each with a task that passes connection messages on and gives all others to the test.
 struct Pair {
     host: Connections<ToEnclave>,
     enclave: Connections<ToHost>,
-    accepted: mpsc::UnboundedReceiver<DuplexStream>,
+    accepted: mpsc::UnboundedReceiver<ClientStream>,
     host_sender: Sender<ToEnclave>,
     ticks: mpsc::UnboundedReceiver<u64>,
 }
@@ -65,7 +68,7 @@ fn pair(most_host: usize, most_enclave: usize) -> Pair {
 }
 
 impl Pair {
-    async fn connect(&mut self) -> (DuplexStream, DuplexStream) {
+    async fn connect(&mut self) -> (DuplexStream, ClientStream) {
         let (client, relayed) = tokio::io::duplex(8 * 1024);
         self.host.open(relayed).await.unwrap().unwrap();
         (client, timeout(PATIENCE, self.accepted.recv()).await.unwrap().unwrap())
@@ -252,6 +255,72 @@ async fn a_sender_stays_within_the_credit_that_it_was_granted() {
     received.extend(&bytes);
     assert_eq!(bytes.len(), 10);
     assert!(received == pattern(3, 2 * WINDOW)[..WINDOW + 10]);
+}
+
+/// Whoever serves a connection may be busy with what its client asked before it left.
+#[tokio::test]
+async fn a_client_that_leaves_counts_until_its_stream_is_let_go() {
+    let (near, far) = tokio::io::duplex(1024);
+    let (sender, _) = transport::split::<_, ToHost, ToEnclave>(near);
+    let (_peer, mut receiver) = transport::split::<_, ToEnclave, ToHost>(far);
+    let connections = Connections::new(sender, 1);
+    let stream = connections.opened(0).await.unwrap().unwrap();
+    // More than the pipe to the reader holds: the end stays behind what nobody reads.
+    connections.data(0, &[0; WINDOW]).unwrap();
+    connections.closed(0).unwrap();
+    stream.ended().await;
+    assert_eq!(receiver.recv().await.unwrap(), ToHost::ConnectionClosed { connection: 0 });
+    assert_eq!(connections.count(), 1);
+    assert!(connections.opened(1).await.unwrap().is_none(), "there is room for one");
+    assert_eq!(receiver.recv().await.unwrap(), ToHost::ConnectionClosed { connection: 1 });
+    drop(stream);
+    assert_eq!(connections.count(), 0);
+    assert!(connections.opened(2).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_stream_that_is_open_has_not_ended() {
+    let (connections, _receiver, _peer) = alone();
+    let stream = connections.opened(0).await.unwrap().unwrap();
+    assert!(stream.ended().now_or_never().is_none());
+}
+
+/// A client that takes nothing gives no credit, and nobody waits for it.
+#[tokio::test]
+async fn a_stream_that_is_let_go_ends_without_credit() {
+    let (connections, mut receiver, _peer) = alone();
+    let mut stream = connections.opened(0).await.unwrap().unwrap();
+    let writing = tokio::spawn(async move { timeout(BUSY, stream.write_all(&[0; 2 * WINDOW])).await.is_err() });
+    let mut received = 0;
+    loop {
+        match receiver.recv().await.unwrap() {
+            ToHost::ConnectionData { bytes, .. } => received += bytes.len(),
+            ended => break assert_eq!(ended, ToHost::ConnectionClosed { connection: 0 }),
+        }
+    }
+    assert_eq!(received, WINDOW);
+    assert!(writing.await.unwrap(), "given up");
+    while connections.count() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// As the host: the enclave has ended a connection whose client does not read.
+#[tokio::test]
+async fn a_client_that_takes_nothing_does_not_keep_its_connection() {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let (sender, _) = transport::split::<_, ToEnclave, ToHost>(near);
+    let (_enclave, mut receiver) = transport::split::<_, ToHost, ToEnclave>(far);
+    let host = Connections::new(sender, 1);
+    let (_slow, relayed) = tokio::io::duplex(64);
+    host.open(relayed).await.unwrap().unwrap();
+    host.data(0, &[0; 1_000]).unwrap();
+    host.closed(0).unwrap();
+    assert_eq!(receiver.recv().await.unwrap(), ToEnclave::ConnectionOpened { connection: 0 });
+    assert_eq!(receiver.recv().await.unwrap(), ToEnclave::ConnectionClosed { connection: 0 });
+    while host.count() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[test]

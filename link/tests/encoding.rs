@@ -6,7 +6,7 @@ use cloister_chain_primitives::{
     shard::{RSA_MODULUS_BYTES, ShieldingKeys},
 };
 use cloister_claims::{Collateral, Evidence, Signed, SignedCrl, TeeKind};
-use cloister_link::{Kept, PROTOCOL, StopReason, ToEnclave, ToHost, Write};
+use cloister_link::{ClientLimits, Kept, PROTOCOL, StopReason, ToEnclave, ToHost, Write};
 use codec::{DecodeAll, Encode};
 
 fn header() -> Header {
@@ -37,6 +37,19 @@ fn birth() -> ShardBirth {
 
 fn url() -> WorkerUrl {
     b"w".to_vec().try_into().unwrap()
+}
+
+fn limits() -> ClientLimits {
+    ClientLimits {
+        connections: 1,
+        requests_per_second: 2,
+        request_burst: 3,
+        watched: 4,
+        message_bytes: 5,
+        handshake_ms: 6,
+        idle_ms: 7,
+        write_ms: 8,
+    }
 }
 
 fn signed() -> Signed {
@@ -85,7 +98,7 @@ fn the_birth_is_frozen() {
 
 #[test]
 fn protocol_version_is_frozen() {
-    assert_eq!(PROTOCOL, 5);
+    assert_eq!(PROTOCOL, 6);
 }
 
 #[test]
@@ -101,8 +114,13 @@ fn messages_to_the_enclave_are_frozen() {
                 transaction_version: 3,
                 sealed_identity: Some(vec![0xcc]),
                 url: Some(url()),
+                limits: limits(),
             },
-            format!("00010004aa01{}02000000030000000104cc010477", of(0xbb)),
+            format!(
+                "00010004aa01{}02000000030000000104cc010477{}",
+                of(0xbb),
+                "0100000002000000030000000400000005000000060000000700000008000000"
+            ),
         ),
         (
             ToEnclave::Start {
@@ -113,8 +131,12 @@ fn messages_to_the_enclave_are_frozen() {
                 transaction_version: 3,
                 sealed_identity: None,
                 url: None,
+                limits: ClientLimits::default(),
             },
-            "000100000002000000030000000000".into(),
+            format!(
+                "000100000002000000030000000000{}",
+                "00040000c800000090010000400000000000020010270000".to_owned() + "60ea0000204e0000"
+            ),
         ),
         (ToEnclave::ChainVersion { spec_version: 1, transaction_version: 2 }, "010100000002000000".into()),
         (

@@ -1,23 +1,32 @@
-//! Serves the kept blocks of the shard to peers that are behind.
+//! Serves the kept blocks of the shard to peers that are behind, and to whoever audits the shard.
 
 use std::{
     io,
-    net::SocketAddr,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
+use axum::serve::Listener;
 use cloister_chain_primitives::{H256, ShardId};
 use cloister_store::{RangeError, Store};
-use jsonrpsee::{
-    RpcModule,
-    server::{BatchRequestConfig, Server, ServerHandle},
-    types::ErrorObjectOwned,
+use futures::{SinkExt, StreamExt};
+use jsonrpsee::{Methods, RpcModule, types::ErrorObjectOwned};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::Semaphore,
+    task::JoinSet,
+    time::timeout,
 };
-use tokio::net::TcpListener;
+use tokio_tungstenite::{
+    accept_async_with_config,
+    tungstenite::{Error as WebSocketError, Message, protocol::WebSocketConfig},
+};
 
 use crate::{
     cli::{parse_shard, shard_text},
     layer_one::hex_text,
+    listener::{BoundedListener, Port},
     status::Shared,
 };
 
@@ -60,18 +69,106 @@ impl Blocks {
     }
 }
 
-/// Serves `sidechain_fetchBlocksFromPeer(from, until?, shard)`: hashes in 0x hex, the shard in base58 or 0x hex; the
-/// answer is a list of SCALE `SignedBlock`s in 0x hex.
-pub async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Result<(SocketAddr, ServerHandle)> {
-    let server = Server::builder()
-        .max_connections(MAX_CONNECTIONS)
-        .max_request_body_size(MAX_REQUEST_BYTES)
-        .max_response_body_size(MAX_RESPONSE_BYTES)
-        .max_subscriptions_per_connection(0)
-        .set_batch_request_config(BatchRequestConfig::Disabled)
-        .set_message_buffer_capacity(8)
-        .build_from_tcp(listener.into_std()?)?;
-    let address = server.local_addr()?;
+/// Serves `sidechain_fetchBlocksFromPeer(from, until?, shard)` as JSON-RPC over WebSocket: hashes in 0x hex, the shard in
+/// base58 or 0x hex; the answer is a list of SCALE `SignedBlock`s in 0x hex.
+/// Returns only if the method has no valid name.
+pub async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Result<()> {
+    let mut listener = BoundedListener::served(listener, Port::Untrusted, shared.clone());
+    let desk = Desk::new(shared, WRITE)?;
+    // When this future is dropped, all connections end.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            (stream, _) = listener.accept() => {
+                let desk = desk.clone();
+                connections.spawn(async move {
+                    if let Err(error) = desk.attend(stream).await {
+                        // Whatever a peer did to its connection is no concern of others.
+                        tracing::debug!(%error, "a peer's connection ended");
+                    }
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Why a peer's connection ended other than by its wish.
+#[derive(Debug, thiserror::Error)]
+enum PeerError {
+    #[error("the handshake took too long")]
+    HandshakeTimeout,
+    #[error("the peer does not read")]
+    SlowReader,
+    #[error("the peer is silent")]
+    Silent,
+    #[error("WebSocket: {0}")]
+    WebSocket(#[from] Box<WebSocketError>),
+}
+
+/// Answers peers, each one request at a time: nothing more is read of a peer until it has taken its answer. So many
+/// connections as there may be never hold more than one answer each.
+#[derive(Clone)]
+struct Desk {
+    methods: Methods,
+    /// Those who read from the disk at a time.
+    reads: Arc<Semaphore>,
+    /// Until a peer has taken an answer.
+    write: Duration,
+}
+
+impl Desk {
+    fn new(shared: Arc<Shared>, write: Duration) -> io::Result<Self> {
+        Ok(Self { methods: methods(shared)?.into(), reads: Arc::new(Semaphore::new(READS)), write })
+    }
+
+    async fn attend<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Result<(), PeerError> {
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MAX_REQUEST_BYTES))
+            .max_frame_size(Some(MAX_REQUEST_BYTES))
+            .read_buffer_size(MAX_REQUEST_BYTES);
+        let handshake = timeout(HANDSHAKE, accept_async_with_config(stream, Some(config))).await;
+        let mut socket = handshake.map_err(|_| PeerError::HandshakeTimeout)?.map_err(Box::new)?;
+        let mut pinged = false;
+        loop {
+            let reply = match timeout(PING, socket.next()).await {
+                Ok(None | Some(Ok(Message::Close(_)))) => return Ok(()),
+                Ok(Some(message)) => {
+                    pinged = false;
+                    match message.map_err(Box::new)? {
+                        Message::Text(request) => Some(Message::text(self.answer(request.as_bytes()).await)),
+                        Message::Binary(request) => Some(Message::text(self.answer(&request).await)),
+                        _ => None,
+                    }
+                }
+                Err(_) if pinged => return Err(PeerError::Silent),
+                Err(_) => {
+                    pinged = true;
+                    Some(Message::Ping(Default::default()))
+                }
+            };
+            let written = async {
+                match reply {
+                    Some(reply) => socket.send(reply).await,
+                    // The answers to pings are buffered without bound for a peer that does not read them.
+                    None => socket.flush().await,
+                }
+            };
+            timeout(self.write, written).await.map_err(|_| PeerError::SlowReader)?.map_err(Box::new)?;
+        }
+    }
+
+    async fn answer(&self, request: &[u8]) -> String {
+        let Ok(request) = std::str::from_utf8(request) else { return INVALID_REQUEST.into() };
+        let _turn = self.reads.acquire().await;
+        match self.methods.raw_json_request(request, 1).await {
+            Ok((answer, _)) => answer,
+            Err(_) => INVALID_REQUEST.into(),
+        }
+    }
+}
+
+fn methods(shared: Arc<Shared>) -> io::Result<RpcModule<Arc<Shared>>> {
     let mut module = RpcModule::new(shared);
     module
         .register_blocking_method("sidechain_fetchBlocksFromPeer", |params, shared, _| {
@@ -81,7 +178,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Result<(So
             Ok::<_, ErrorObjectOwned>(blocks.iter().map(|block| hex_text(block)).collect::<Vec<_>>())
         })
         .map_err(io::Error::other)?;
-    Ok((address, server.start(module)))
+    Ok(module)
 }
 
 fn refusal(error: BlocksError) -> ErrorObjectOwned {
@@ -103,11 +200,19 @@ fn refused(code: i32, reason: String) -> ErrorObjectOwned {
     ErrorObjectOwned::owned(code, reason, None::<()>)
 }
 
-const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
-const MAX_CONNECTIONS: u32 = 64;
-const MAX_REQUEST_BYTES: u32 = 4 * 1024;
-/// Hex doubles an answer's bytes; a single block may be longer than an answer of several, but fits a frame of the link.
-const MAX_RESPONSE_BYTES: u32 = 10 * 1024 * 1024;
+/// Of blocks, unless the first one alone has more; hex doubles them.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+const MAX_REQUEST_BYTES: usize = 4 * 1024;
+/// Peers whose blocks are read from the disk at a time.
+const READS: usize = 4;
+/// Until WebSocket stands.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Until a peer has taken an answer.
+const WRITE: Duration = Duration::from_secs(30);
+/// Silence after which a peer is asked for a sign of life, and after as much again without one given up.
+const PING: Duration = Duration::from_secs(20);
+/// Also to batches, and to what has no id.
+const INVALID_REQUEST: &str = r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid request"},"id":null}"#;
 const INVALID_PARAMS: i32 = -32602;
 const INTERNAL_ERROR: i32 = -32603;
 const OTHER_SHARD: i32 = -32001;
@@ -120,6 +225,11 @@ mod tests {
     use jsonrpsee::{core::client::ClientT, ws_client::WsClientBuilder};
     use serde_json::{Value, json};
     use tempfile::TempDir;
+    use tokio::{
+        io::AsyncReadExt,
+        net::{TcpSocket, TcpStream},
+    };
+    use tokio_tungstenite::client_async;
 
     use super::*;
 
@@ -149,13 +259,82 @@ mod tests {
             kept(&(1..=4).map(|number| block(number, MAX_ANSWER_BYTES / 2 + 1)).collect::<Vec<_>>());
         blocks.serve_from(shard(), store);
         assert_eq!(blocks.range(shard(), hash(1), None).unwrap().len(), 1);
+        let (_directory, store) = kept(&(1..=9).map(|number| block(number, 100 * 1024)).collect::<Vec<_>>());
+        blocks.serve_from(shard(), store);
+        assert_eq!(blocks.range(shard(), hash(1), None).unwrap().len(), 2);
+    }
+
+    fn request(id: u32) -> String {
+        let params = json!([hash(1), null, shard_text(&shard())]);
+        json!({"jsonrpc": "2.0", "id": id, "method": "sidechain_fetchBlocksFromPeer", "params": params}).to_string()
+    }
+
+    /// Of a worker with a block that fits into no pipe.
+    fn desk(write: Duration) -> (TempDir, Desk) {
+        let shared = Arc::new(Shared::new());
+        let (directory, store) = kept(&[block(1, 1), block(2, 200 * 1024)]);
+        shared.blocks.serve_from(shard(), store);
+        (directory, Desk::new(shared, write).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_no_answer_is_read_no_further_and_given_up() {
+        let (_directory, desk) = desk(Duration::from_secs(1));
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let attending = tokio::spawn(async move { desk.attend(ours).await });
+        let (mut peer, _) = client_async("ws://worker/", theirs).await.unwrap();
+        let mut taken = 0;
+        while peer.send(Message::text(request(taken))).await.is_ok() {
+            taken += 1;
+        }
+        let most = (MAX_REQUEST_BYTES + 1024) / request(0).len() + 2;
+        assert!(taken as usize <= most, "{taken} requests are taken of one who reads no answer");
+        assert!(matches!(attending.await.unwrap(), Err(PeerError::SlowReader)));
+    }
+
+    #[tokio::test]
+    async fn requests_sent_ahead_are_answered_one_after_another() {
+        let (_directory, desk) = desk(Duration::from_secs(600));
+        let (ours, theirs) = tokio::io::duplex(1024);
+        tokio::spawn(async move { desk.attend(ours).await });
+        let (peer, _) = client_async("ws://worker/", theirs).await.unwrap();
+        let (mut sink, mut stream) = peer.split();
+        tokio::spawn(async move {
+            for id in 0..100 {
+                sink.send(Message::text(request(id))).await.unwrap();
+            }
+        });
+        for id in 0..100 {
+            let answer = stream.next().await.unwrap().unwrap().into_text().unwrap();
+            let answer: Value = serde_json::from_str(&answer).unwrap();
+            assert_eq!((&answer["id"], answer["result"].as_array().unwrap().len()), (&json!(id), 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_request_is_answered_and_too_long_a_message_is_the_last() {
+        let (_directory, desk) = desk(Duration::from_secs(600));
+        let (ours, theirs) = tokio::io::duplex(16 * 1024);
+        let attending = tokio::spawn(async move { desk.attend(ours).await });
+        let (mut peer, _) = client_async("ws://worker/", theirs).await.unwrap();
+        let batch = format!("[{},{}]", request(1), request(2));
+        for nonsense in [Message::text("nonsense"), Message::text(batch), Message::binary(vec![0xff; 9])] {
+            peer.send(nonsense).await.unwrap();
+            let answer = peer.next().await.unwrap().unwrap().into_text().unwrap();
+            assert_eq!(answer.as_str(), INVALID_REQUEST);
+        }
+        peer.send(Message::text(" ".repeat(MAX_REQUEST_BYTES + 1))).await.unwrap();
+        let ended = attending.await.unwrap();
+        let Err(PeerError::WebSocket(error)) = ended else { panic!("{ended:?}") };
+        assert!(matches!(*error, WebSocketError::Capacity(_)), "{error}");
     }
 
     #[tokio::test]
     async fn peers_fetch_blocks_over_rpc() {
         let shared = Arc::new(Shared::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, _handle) = serve(listener, shared.clone()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _serving = tokio::spawn(serve(listener, shared.clone()));
         let client = WsClientBuilder::default().build(format!("ws://{address}")).await.unwrap();
         let method = "sidechain_fetchBlocksFromPeer";
         let fetch = async |from: u64, until: Value, shard: ShardId| {
@@ -184,5 +363,29 @@ mod tests {
 
         shared.blocks.close();
         assert_eq!(fetch(1, Value::Null, shard()).await, Err(unknown));
+    }
+
+    #[tokio::test]
+    async fn one_peer_cannot_take_all_connections() {
+        let shared = Arc::new(Shared::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _serving = tokio::spawn(serve(listener, shared.clone()));
+        let mut idle = Vec::new();
+        for _ in 0..32 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut refused = TcpStream::connect(address).await.unwrap();
+        assert!(matches!(refused.read(&mut [0]).await, Ok(0) | Err(_)));
+        let text = shared.metrics.text().unwrap();
+        assert!(text.contains("{port=\"untrusted\",reason=\"peer\"} 1\n"), "{text}");
+
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+        let other = socket.connect(address).await.unwrap();
+        let (mut other, _) = client_async("ws://worker/", other).await.unwrap();
+        other.send(Message::text(request(7))).await.unwrap();
+        let answer = other.next().await.unwrap().unwrap().into_text().unwrap();
+        assert!(answer.contains("\"id\":7") && answer.contains("-32003"), "{answer}");
     }
 }

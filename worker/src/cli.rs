@@ -2,11 +2,14 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::RangedU64ValueParser};
 use cloister_chain_primitives::{
     H256, ShardId,
     registry::{MAX_URL_BYTES, WorkerUrl},
 };
+use cloister_link::ClientLimits;
+
+use crate::admission::Bounds;
 
 const EXIT_CODES: &str = "Exit codes:
   0  stopped on request (SIGTERM, SIGINT), or the command is done
@@ -109,12 +112,82 @@ pub struct RunOptions {
     /// others. The next start sets it aside, if it comes to that again.
     #[arg(long, default_value_t = DEFAULT_SILENCE_SECONDS, value_parser = clap::value_parser!(u64).range(5..))]
     pub enclave_silence: u64,
-    /// Most clients at a time.
-    #[arg(long, default_value_t = 1024)]
-    pub max_connections: usize,
+    #[command(flatten)]
+    pub clients: ClientOptions,
     /// Print events as JSON lines.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What clients may use on the trusted port. The other ports have bounds of their own. A peer is an IPv4 address, or the
+/// first 64 bits of an IPv6 address.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits of clients")]
+pub struct ClientOptions {
+    /// Most connections at a time.
+    #[arg(long, default_value_t = DEFAULT.connections, value_parser = between(|limits| limits.connections))]
+    pub max_connections: u32,
+    /// Most connections of one peer at a time. Whoever puts a proxy before the worker sees one peer.
+    #[arg(long, default_value_t = DEFAULT_CONNECTIONS_PER_PEER, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections_per_peer: u32,
+    /// Connections per second that one peer may go on opening, after as many at once as it may have at a time.
+    #[arg(long, default_value_t = DEFAULT_OPENED_PER_PEER, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections_per_second_per_peer: u32,
+    /// Requests per second that one connection may go on making. Beyond, it is not read.
+    #[arg(
+        long,
+        default_value_t = DEFAULT.requests_per_second,
+        value_parser = between(|limits| limits.requests_per_second)
+    )]
+    pub requests_per_second: u32,
+    /// Requests that one connection may make at once after a silence.
+    #[arg(long, default_value_t = DEFAULT.request_burst, value_parser = between(|limits| limits.request_burst))]
+    pub request_burst: u32,
+    /// Largest message, bytes.
+    #[arg(long, default_value_t = DEFAULT.message_bytes, value_parser = between(|limits| limits.message_bytes))]
+    pub max_message_bytes: u32,
+    /// Seconds until TLS and WebSocket must stand.
+    #[arg(long, default_value_t = DEFAULT.handshake_ms / 1_000, value_parser = seconds(|limits| limits.handshake_ms))]
+    pub handshake_seconds: u32,
+    /// Seconds of silence after which a connection ends.
+    #[arg(long, default_value_t = DEFAULT.idle_ms / 1_000, value_parser = seconds(|limits| limits.idle_ms))]
+    pub idle_seconds: u32,
+}
+
+impl ClientOptions {
+    /// What the host itself keeps to.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            connections: self.max_connections as usize,
+            per_peer: self.max_connections_per_peer,
+            per_second_per_peer: self.connections_per_second_per_peer,
+        }
+    }
+
+    /// What the enclave is told of them.
+    pub fn limits(&self) -> ClientLimits {
+        ClientLimits {
+            connections: self.max_connections,
+            requests_per_second: self.requests_per_second,
+            request_burst: self.request_burst,
+            message_bytes: self.max_message_bytes,
+            handshake_ms: self.handshake_seconds.saturating_mul(1_000),
+            idle_ms: self.idle_seconds.saturating_mul(1_000),
+            ..DEFAULT
+        }
+    }
+}
+
+/// A limit that enclaves take as it is.
+fn between(limit: fn(ClientLimits) -> u32) -> RangedU64ValueParser<u32> {
+    let (least, most) = (limit(ClientLimits::LEAST), limit(ClientLimits::MOST));
+    RangedU64ValueParser::new().range(u64::from(least)..=u64::from(most))
+}
+
+/// The same of a limit in milliseconds.
+fn seconds(limit: fn(ClientLimits) -> u32) -> RangedU64ValueParser<u32> {
+    let (least, most) = (limit(ClientLimits::LEAST).div_ceil(1_000), limit(ClientLimits::MOST) / 1_000);
+    RangedU64ValueParser::new().range(u64::from(least)..=u64::from(most))
 }
 
 /// Of what prints something about an enclave.
@@ -194,6 +267,9 @@ pub fn shard_text(shard: &ShardId) -> String {
     bs58::encode(shard.as_ref()).into_string()
 }
 
+const DEFAULT: ClientLimits = ClientLimits::DEFAULT;
+const DEFAULT_CONNECTIONS_PER_PEER: u32 = 256;
+const DEFAULT_OPENED_PER_PEER: u32 = 50;
 /// Milliseconds.
 pub const DEFAULT_SLOT_MS: u32 = 300;
 /// Layer-one blocks.
@@ -215,6 +291,53 @@ mod tests {
             Cli::parse_from(["cloister-worker", command, "--data-dir", "x", "--dev", "--json"]);
         }
         Cli::parse_from(["cloister-worker", "dump-ra", "--enclave-config", "x", "--out", "y"]);
+    }
+
+    #[test]
+    fn limits_of_clients_are_flags() {
+        let parse = |more: &[&str]| {
+            let cli = Cli::try_parse_from([&["cloister-worker", "run"], more].concat())?;
+            let Command::Run(options) = cli.command else { panic!("run") };
+            Ok::<_, clap::Error>(options.clients)
+        };
+        let default = parse(&[]).unwrap();
+        assert_eq!(default.limits(), ClientLimits::default());
+        let bounds = Bounds { connections: 1_024, per_peer: 256, per_second_per_peer: 50 };
+        assert_eq!(default.bounds(), bounds);
+
+        let flags = "--max-connections 1 --max-connections-per-peer 2 --connections-per-second-per-peer 3 \
+                     --requests-per-second 4 --request-burst 5 --max-message-bytes 60000 --handshake-seconds 7 \
+                     --idle-seconds 8";
+        let set = parse(&flags.split_whitespace().collect::<Vec<_>>()).unwrap();
+        assert_eq!(set.bounds(), Bounds { connections: 1, per_peer: 2, per_second_per_peer: 3 });
+        let expected = ClientLimits {
+            connections: 1,
+            requests_per_second: 4,
+            request_burst: 5,
+            message_bytes: 60_000,
+            handshake_ms: 7_000,
+            idle_ms: 8_000,
+            ..ClientLimits::default()
+        };
+        assert_eq!(set.limits(), expected);
+        assert_eq!(expected.clamped(), expected);
+
+        // What the enclave would not take as it is.
+        for (flag, wrong) in [
+            ("--max-connections", "0"),
+            ("--max-connections", "16385"),
+            ("--max-connections-per-peer", "0"),
+            ("--connections-per-second-per-peer", "0"),
+            ("--requests-per-second", "0"),
+            ("--request-burst", "100001"),
+            ("--max-message-bytes", "40959"),
+            ("--max-message-bytes", "1048577"),
+            ("--handshake-seconds", "61"),
+            ("--idle-seconds", "3601"),
+        ] {
+            let error = parse(&[flag, wrong]).unwrap_err();
+            assert_eq!(error.kind(), clap::error::ErrorKind::ValueValidation, "{flag} {wrong}");
+        }
     }
 
     #[test]

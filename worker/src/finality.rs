@@ -3,13 +3,19 @@
 //! Each batch of headers ends at a block for which there is a justification and never goes past a block at which the
 //! GRANDPA authorities change: that one is finalized by the old set, its successors by the new one.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use cloister_chain_primitives::{BlockNumber, H256, Header};
-use cloister_link::{LinkError, Sender, ToEnclave, message::MAX_HEADERS};
+use cloister_link::{LinkError, MAX_FRAME, Sender, ToEnclave, message::MAX_HEADERS};
 use codec::{Decode, Encode};
+use jsonrpsee::core::client::Subscription;
+use sp_core::Bytes;
 use sp_runtime::DigestItem;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use crate::layer_one::{GRANDPA_ENGINE_ID, LayerOne, LayerOneError};
 
@@ -37,6 +43,12 @@ pub enum FinalityError {
     Diverged { number: BlockNumber },
     #[error("the node has no justification for blocks {first} to {last}")]
     NoJustification { first: BlockNumber, last: BlockNumber },
+    #[error("the enclave did not take blocks {first} to {last} for final")]
+    Refused { first: BlockNumber, last: BlockNumber },
+    #[error("the enclave said nothing to blocks {first} to {last}")]
+    Unanswered { first: BlockNumber, last: BlockNumber },
+    #[error("blocks {first} to {last} do not fit a message to the enclave: {length} bytes")]
+    TooLong { first: BlockNumber, last: BlockNumber, length: usize },
 }
 
 /// The start of an encoded GRANDPA justification, which says for what it is.
@@ -55,8 +67,11 @@ pub struct Announced {
 }
 
 impl Announced {
-    /// `None` if these bytes are no justification.
+    /// `None` if these bytes are no justification that an enclave can be given.
     pub fn new(justification: Vec<u8>) -> Option<Self> {
+        if !fits(&justification) {
+            return None;
+        }
         Some(Self { target: JustificationTarget::decode(&mut &justification[..]).ok()?, justification })
     }
 }
@@ -65,13 +80,19 @@ impl Announced {
 #[derive(Debug)]
 pub struct Follower {
     layer_one: Arc<LayerOne>,
-    /// Heights at which scheduled changes take effect, as far as seen.
+    /// Heights at which scheduled changes take effect, as the blocks say that the enclave knows to be final.
     changes: BTreeSet<BlockNumber>,
+    /// The same of the last batches, under the hashes of their last blocks: a node may have invented them.
+    proposed: VecDeque<(H256, Vec<BlockNumber>)>,
+    /// Since the enclave last took a batch.
+    failures: u32,
+    /// For the enclave to say something to a batch.
+    patience: Duration,
 }
 
 impl Follower {
     pub fn new(layer_one: Arc<LayerOne>) -> Self {
-        Self { layer_one, changes: BTreeSet::new() }
+        Self { layer_one, changes: BTreeSet::new(), proposed: VecDeque::new(), failures: 0, patience: ENCLAVE_PATIENCE }
     }
 
     /// Feeds the enclave for ever; ends only with the link.
@@ -79,7 +100,8 @@ impl Follower {
         loop {
             let Err(error) = self.follow(&enclave, &mut synced).await else { return };
             tracing::warn!(%error, "following layer one's finality was interrupted; trying again");
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(RETRY.saturating_mul(1 << self.failures.min(16)).min(POLL)).await;
+            self.failures = self.failures.saturating_add(1);
         }
     }
 
@@ -90,27 +112,29 @@ impl Follower {
         synced: &mut watch::Receiver<Option<Synced>>,
     ) -> Result<(), FinalityError> {
         let mut announcements = self.layer_one.subscribe_justifications().await?;
+        // What was announced before an interruption may be the reason for it.
         let mut announced = None;
         loop {
             let Ok(known) = synced.wait_for(Option::is_some).await.map(|known| *known) else { return Ok(()) };
             let Some(known) = known else { continue };
             if let Some(batch) = self.next_batch(known, announced.as_ref()).await? {
-                let Some(target) = batch.headers.last().map(|header| header.number) else { continue };
-                let message = ToEnclave::Finality { headers: batch.headers, justification: batch.justification };
-                if let Err(LinkError::Closed) = enclave.send(message).await {
-                    return Ok(());
+                // An answer to an earlier batch may have come late.
+                if *synced.borrow_and_update() == Some(known) {
+                    match self.pass(batch, enclave, synced).await? {
+                        Passed::LinkEnded => return Ok(()),
+                        Passed::Taken => self.failures = 0,
+                    }
                 }
-                let reached = |known: &Option<Synced>| known.is_some_and(|known| known.number >= target);
-                if synced.wait_for(reached).await.is_err() {
-                    return Ok(());
-                }
+                // What comes meanwhile must not pile up.
+                announced = tokio::select! {
+                    biased;
+                    newest = newest(&mut announcements) => newest?,
+                    () = std::future::ready(()) => None,
+                };
                 continue;
             }
             announced = tokio::select! {
-                next = announcements.next() => match next {
-                    Some(Ok(justification)) => Announced::new(justification.0),
-                    _ => return Err(LayerOneError::Lost("the subscription to justifications ended".into()).into()),
-                },
+                newest = newest(&mut announcements) => newest?,
                 changed = synced.changed() => match changed {
                     Ok(()) => None,
                     Err(_) => return Ok(()),
@@ -121,12 +145,38 @@ impl Follower {
         }
     }
 
+    /// Gives the enclave a batch, and hears what it makes of it: it says where it is then, even if it stays there.
+    async fn pass(
+        &self,
+        batch: Batch,
+        enclave: &Sender<ToEnclave>,
+        synced: &mut watch::Receiver<Option<Synced>>,
+    ) -> Result<Passed, FinalityError> {
+        let Batch { headers, justification } = batch;
+        let height = |header: Option<&Header>| header.map_or(0, |header| header.number);
+        let (first, last) = (height(headers.first()), height(headers.last()));
+        match enclave.send(ToEnclave::Finality { headers, justification }).await {
+            Ok(()) => {}
+            Err(LinkError::FrameTooLarge { length }) => return Err(FinalityError::TooLong { first, last, length }),
+            Err(_) => return Ok(Passed::LinkEnded),
+        }
+        match timeout(self.patience, synced.changed()).await {
+            Err(_) => Err(FinalityError::Unanswered { first, last }),
+            Ok(Err(_)) => Ok(Passed::LinkEnded),
+            Ok(Ok(())) => match synced.borrow().is_some_and(|known| known.number >= last) {
+                true => Ok(Passed::Taken),
+                false => Err(FinalityError::Refused { first, last }),
+            },
+        }
+    }
+
     /// What follows `known`; `None` if nothing newer is final.
     pub async fn next_batch(
         &mut self,
         known: Synced,
         announced: Option<&Announced>,
     ) -> Result<Option<Batch>, FinalityError> {
+        self.learn_changes(known);
         // An announcement comes a moment before the node itself counts the block as final.
         let finalized = match announced.filter(|announced| announced.target.number > known.number) {
             Some(announced) => announced.target.number,
@@ -145,14 +195,15 @@ impl Follower {
         headers.truncate(end);
         let (length, justification) = self.justification(&headers, announced).await?;
         headers.truncate(length);
+        self.propose_changes(&headers);
         let headers = headers.into_iter().map(|(_, header)| header).collect();
         Ok(Some(Batch { headers, justification }))
     }
 
-    /// How many of the headers after `known` may be in one batch: up to the first change of authorities, and within what
-    /// a frame holds.
-    fn end_of_batch<'a>(&mut self, known: BlockNumber, headers: impl Iterator<Item = &'a Header>) -> usize {
-        self.changes.retain(|effective| *effective > known);
+    /// How many of the headers after `known` may be in one batch: up to the first change of authorities, and within
+    /// what a frame holds.
+    fn end_of_batch<'a>(&self, known: BlockNumber, headers: impl Iterator<Item = &'a Header>) -> usize {
+        let mut changes: BTreeSet<_> = self.changes.range(known.saturating_add(1)..).copied().collect();
         let (mut count, mut bytes) = (0, 0usize);
         for header in headers {
             bytes = bytes.saturating_add(header.encoded_size());
@@ -160,12 +211,30 @@ impl Follower {
                 break;
             }
             count += 1;
-            self.changes.extend(scheduled_change(header));
-            if self.changes.contains(&header.number) {
+            changes.extend(scheduled_change(header));
+            if changes.contains(&header.number) {
                 break;
             }
         }
         count
+    }
+
+    /// Takes the changes of a batch for true that the enclave has verified.
+    fn learn_changes(&mut self, known: Synced) {
+        if let Some(at) = self.proposed.iter().position(|(last, _)| *last == known.hash) {
+            self.changes.extend(self.proposed.drain(..).nth(at).into_iter().flat_map(|(_, changes)| changes));
+        }
+        self.changes.retain(|effective| *effective > known.number);
+    }
+
+    fn propose_changes(&mut self, headers: &[(H256, Header)]) {
+        let Some((last, _)) = headers.last() else { return };
+        self.proposed.retain(|(other, _)| other != last);
+        if self.proposed.len() >= MAX_PROPOSED {
+            self.proposed.pop_front();
+        }
+        let changes = headers.iter().filter_map(|(_, header)| scheduled_change(header)).collect();
+        self.proposed.push_back((*last, changes));
     }
 
     /// The latest justification for one of the headers, and how many headers lead up to it.
@@ -190,7 +259,7 @@ impl Follower {
             let hashes: Vec<_> = headers[start..length].iter().map(|(hash, _)| *hash).collect();
             let stored = self.layer_one.justifications(&hashes).await?;
             for (at, justification) in stored.into_iter().enumerate().rev() {
-                if let Some(justification) = justification {
+                if let Some(justification) = justification.filter(|justification| fits(justification)) {
                     return Ok((start + at + 1, justification));
                 }
             }
@@ -201,6 +270,7 @@ impl Follower {
         // A node that stores few justifications still has the newest.
         if let Some(proof) = self.layer_one.prove_finality(last).await?
             && let Some(length) = position(proof.block)
+            && fits(&proof.justification)
         {
             return Ok((length, proof.justification));
         }
@@ -226,12 +296,41 @@ pub async fn follow_versions(layer_one: Arc<LayerOne>, enclave: Sender<ToEnclave
                     if enclave.send(message).await.is_err() {
                         return;
                     }
+                    // A node that changes its mind without end is heard now and then.
+                    tokio::time::sleep(RETRY).await;
                 }
             }
             Err(error) => tracing::debug!(%error, "no subscription to layer one's runtime version"),
         }
         tokio::time::sleep(RETRY).await;
     }
+}
+
+/// What became of a batch that was passed on.
+enum Passed {
+    Taken,
+    LinkEnded,
+}
+
+/// Waits for an announcement, and drops those that newer ones follow already. Cancel safe. `None` if the newest is
+/// nothing to give an enclave.
+async fn newest(announcements: &mut Subscription<Bytes>) -> Result<Option<Announced>, FinalityError> {
+    let ended = || LayerOneError::Lost("the subscription to justifications ended".into());
+    let mut newest = announcements.next().await;
+    for _ in 0..MAX_DROPPED {
+        tokio::select! {
+            biased;
+            newer = announcements.next() => newest = newer,
+            () = std::future::ready(()) => break,
+        }
+    }
+    let Some(Ok(justification)) = newest else { return Err(ended().into()) };
+    Ok(Announced::new(justification.0))
+}
+
+/// Whether a justification leaves room for headers in a frame.
+fn fits(justification: &[u8]) -> bool {
+    justification.len() <= MAX_JUSTIFICATION_BYTES
 }
 
 /// The first header that is not the child of the one before it.
@@ -264,6 +363,14 @@ fn scheduled_change(header: &Header) -> Option<BlockNumber> {
 
 /// Bytes; the rest of a frame is left to the justification.
 const MAX_HEADER_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes; some are left for lengths.
+const MAX_JUSTIFICATION_BYTES: usize = MAX_FRAME - MAX_HEADER_BYTES - 1024;
+/// Batches that the enclave may yet take.
+const MAX_PROPOSED: usize = 8;
+/// Announcements in one go, so that a node that announces without end is answered, too.
+const MAX_DROPPED: usize = 64;
+/// An enclave verifies a batch within seconds.
+const ENCLAVE_PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_secs(6);
 const RETRY: Duration = Duration::from_millis(500);
 

@@ -1,34 +1,30 @@
 //! Health and metrics over plain HTTP. Figures only, nothing about single users.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, sync::Arc};
 
 use axum::{
     Router,
     extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
     routing::get,
-    serve::Listener,
 };
-use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Opts, Registry, TextEncoder};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Sleep,
+use prometheus::{
+    Counter, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    core::{Collector, Desc},
+    proto::MetricFamily,
 };
+use tokio::net::TcpListener;
 
-use crate::status::Shared;
+use crate::{
+    admission::Refusal,
+    listener::{BoundedListener, Port},
+    status::Shared,
+};
 
 /// Serves `/is_initialized`: 200 once the enclave serves its shard, 404 before; and `/status`, JSON of a
 /// [`WorkerStatus`](cloister_wire::worker_status::WorkerStatus).
 pub async fn serve_health(listener: TcpListener, shared: Arc<Shared>) -> io::Result<()> {
+    let listener = BoundedListener::served(listener, Port::Http, shared.clone());
     let health = async |State(shared): State<Arc<Shared>>| {
         if shared.is_serving() {
             (StatusCode::OK, "I am initialized.")
@@ -41,84 +37,46 @@ pub async fn serve_health(listener: TcpListener, shared: Arc<Shared>) -> io::Res
         ([(CONTENT_TYPE, "application/json")], serde_json::to_string(&shared.status()).unwrap_or_default())
     };
     let routes = Router::new().route("/is_initialized", get(health)).route("/status", get(status));
-    axum::serve(Bounded::new(listener), routes.with_state(shared)).await
+    axum::serve(listener, routes.with_state(shared)).await
 }
 
 /// Serves `/metrics`.
 pub async fn serve_metrics(listener: TcpListener, shared: Arc<Shared>) -> io::Result<()> {
+    let listener = BoundedListener::served(listener, Port::Metrics, shared.clone());
     let metrics = async |State(shared): State<Arc<Shared>>| match shared.metrics.text() {
         Ok(text) => (StatusCode::OK, text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     };
-    axum::serve(Bounded::new(listener), Router::new().route("/metrics", get(metrics)).with_state(shared)).await
+    axum::serve(listener, Router::new().route("/metrics", get(metrics)).with_state(shared)).await
 }
 
-/// Accepts a bounded number of connections at a time, each for a bounded time. Probes and scrapers need no more, and nobody
-/// can hold the process's file descriptors or lock them out for long.
-struct Bounded {
-    listener: TcpListener,
-    turns: Arc<Semaphore>,
-    lifetime: Duration,
-}
+/// Counts connections that were refused, by port and reason.
+#[derive(Clone, Debug)]
+pub struct RefusedConnections(IntCounterVec);
 
-impl Bounded {
-    fn new(listener: TcpListener) -> Self {
-        Self { listener, turns: Arc::new(Semaphore::new(MAX_CONNECTIONS)), lifetime: CONNECTION_LIFETIME }
-    }
-}
-
-impl Listener for Bounded {
-    type Io = BoundedStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        // `None` only of a semaphore that was closed, which nobody does.
-        let turn = self.turns.clone().acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        (BoundedStream { stream, end: Box::pin(tokio::time::sleep(self.lifetime)), _turn: turn }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-struct BoundedStream {
-    stream: TcpStream,
-    end: Pin<Box<Sleep>>,
-    _turn: Option<OwnedSemaphorePermit>,
-}
-
-impl BoundedStream {
-    fn stream(&mut self, context: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
-        match self.end.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(Pin::new(&mut self.stream)),
+impl RefusedConnections {
+    fn with_opts(opts: Opts) -> prometheus::Result<Self> {
+        let counters = IntCounterVec::new(opts, &["port", "reason"])?;
+        for (port, refusal) in Port::ALL.into_iter().flat_map(|port| Refusal::ALL.map(|refusal| (port, refusal))) {
+            // Shown from the start on.
+            counters.with_label_values(&[port.name(), refusal.name()]);
         }
+        Ok(Self(counters))
+    }
+
+    /// One more.
+    pub fn count(&self, port: Port, refusal: Refusal) {
+        self.0.with_label_values(&[port.name(), refusal.name()]).inc();
     }
 }
 
-impl AsyncRead for BoundedStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.stream(context)?.poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for BoundedStream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream(context)?.poll_write(context, bytes)
+impl Collector for RefusedConnections {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.desc()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream(context)?.poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.0.collect()
     }
 }
 
@@ -172,7 +130,7 @@ metrics! {
     retired: IntGauge = "Whether the shard is retired and its accounts leave (0 or 1)",
     connections: IntGauge = "Open client connections",
     rpc_requests_total: IntCounter = "Client requests that the enclave answered",
-    connections_refused_total: IntCounter = "Client connections refused because there were too many",
+    connections_refused_total: RefusedConnections = "Connections refused: too many in all or of one peer, or a peer's too fast",
     blocks_total: IntCounter = "Blocks of the shard that the enclave produced and that are kept",
     snapshot_pieces_total: IntCounter = "Pieces of snapshots that are, or were, kept",
     proof_questions_total: IntCounter = "Storage proofs that the enclave asked for",
@@ -198,12 +156,10 @@ pub fn raise_to(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
-const MAX_CONNECTIONS: usize = 64;
-/// Longer than most scrapers' interval, so that they keep a connection for some answers.
-const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpStream,
@@ -323,22 +279,6 @@ mod tests {
         ] {
             assert!(text.contains(&format!("\ncloister_{line}\n")), "{line}: {text}");
         }
-    }
-
-    #[tokio::test]
-    async fn an_idle_connection_locks_nobody_out_for_long() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let lifetime = Duration::from_millis(200);
-        let bounded = Bounded { listener, turns: Arc::new(Semaphore::new(1)), lifetime };
-        tokio::spawn(async {
-            axum::serve(bounded, Router::new().route("/", axum::routing::get(async || "here"))).await
-        });
-        let mut idle = TcpStream::connect(address).await.unwrap();
-        let started = std::time::Instant::now();
-        assert!(get(address, "/").await.ends_with("here"));
-        assert!(started.elapsed() >= lifetime / 2, "both were served at once");
-        assert_eq!(idle.read(&mut [0]).await.unwrap_or_default(), 0);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use cloister_chain_primitives::{
     shard::{RSA_PUBLIC_EXPONENT, ShieldingKeys},
 };
 use cloister_claims::{Collateral, TeeKind};
-use cloister_link::Connections;
+use cloister_link::{ClientLimits, Connections};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sp_core::crypto::Ss58Codec;
@@ -121,6 +121,7 @@ async fn start(
         shard: None,
         version: version.unwrap_or(UNUSED_VERSION),
         url: None,
+        limits: ClientLimits::default(),
     };
     let mut enclave = Enclave::launch(&launch).await?;
     if is_kept && enclave.identity.sealed_identity.is_some() {

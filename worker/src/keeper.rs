@@ -52,7 +52,7 @@ pub struct Keeper {
     requests: Option<mpsc::UnboundedSender<Request>>,
     /// Number of the next request.
     next: u64,
-    /// Bytes of requests that are not durable yet.
+    /// Bytes that requests take that are not durable yet.
     queued: Arc<AtomicUsize>,
     /// Ends early only with an error.
     work: JoinSet<Result<(), WorkerError>>,
@@ -81,7 +81,7 @@ impl Keeper {
         let requests = match place {
             Some(place) => {
                 let (requests, queue) = mpsc::unbounded_channel();
-                let (stored, done) = mpsc::unbounded_channel();
+                let (stored, done) = mpsc::channel(MAX_UNTOLD);
                 feeds.spawn(answer(done, enclave.clone()));
                 let storing = Storing { queue, stored, queued: queued.clone(), shared: shared.clone() };
                 work.spawn(keep(place, storing, give));
@@ -106,7 +106,7 @@ impl Keeper {
         }
         self.next = self.next.saturating_add(1);
         let Some(requests) = &self.requests else { return Ok(()) };
-        let bytes = writes.iter().map(bytes_of).sum::<usize>();
+        let bytes = writes.iter().map(bytes_of).sum::<usize>().saturating_add(REQUEST);
         if self.queued.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > MAX_QUEUED_BYTES {
             return Err(WorkerError::StoreOverrun);
         }
@@ -184,7 +184,8 @@ fn read(recovery: Recovery, file: &Path, give: &mpsc::Sender<ToEnclave>) -> Resu
 /// Stores until nobody can ask for anything any more and everything that was asked for is durable.
 struct Storing {
     queue: mpsc::UnboundedReceiver<Request>,
-    stored: mpsc::UnboundedSender<u64>,
+    /// Waited for when it is full: an enclave that does not hear what is stored has nothing more stored.
+    stored: mpsc::Sender<u64>,
     queued: Arc<AtomicUsize>,
     shared: Arc<Shared>,
 }
@@ -209,7 +210,7 @@ impl Storing {
             for sequence in sequence..=last {
                 self.shared.metrics.store_queue.dec();
                 // After the session's end nobody waits for answers.
-                let _ = self.stored.send(sequence);
+                let _ = self.stored.blocking_send(sequence);
             }
         }
         Ok(())
@@ -257,7 +258,7 @@ async fn give_back(mut given: mpsc::Receiver<ToEnclave>, enclave: Sender<ToEncla
     }
 }
 
-async fn answer(mut stored: mpsc::UnboundedReceiver<u64>, enclave: Sender<ToEnclave>) {
+async fn answer(mut stored: mpsc::Receiver<u64>, enclave: Sender<ToEnclave>) {
     while let Some(sequence) = stored.recv().await {
         if enclave.send(ToEnclave::Stored { sequence }).await.is_err() {
             return;
@@ -273,10 +274,14 @@ fn bytes_of(write: &Write) -> usize {
     bytes.saturating_add(OVERHEAD)
 }
 
-/// Bytes that something takes besides its own.
-const OVERHEAD: usize = 64;
+/// Bytes that something takes besides its own, at least.
+const OVERHEAD: usize = 128;
+/// Bytes for which a request counts beside what it asks for, so that there cannot be very many, even of nothing.
+const REQUEST: usize = 4 * 1024;
 /// So many bytes of requests share a commit; a request alone may be longer.
 const MAX_COMMIT_BYTES: usize = 8 * 1024 * 1024;
 /// An enclave waits for its blocks and has few pieces under way.
 const MAX_QUEUED_BYTES: usize = 1024 * 1024 * 1024;
+/// Requests that are durable before the enclave hears it.
+const MAX_UNTOLD: usize = 1024;
 const MAX_UNDER_WAY: usize = 1024 * 1024;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cloister_attestation::bundle;
 use cloister_chain_primitives::{ShardId, config::MeasuredConfig, registry::WorkerUrl};
 use cloister_claims::Collateral;
-use cloister_link::{Receiver, Sender, StopReason, ToEnclave, ToHost, transport};
+use cloister_link::{ClientLimits, Receiver, Sender, StopReason, ToEnclave, ToHost, transport};
 use codec::Encode;
 use tokio::net::UnixStream;
 
@@ -31,6 +31,7 @@ pub struct Launch {
     pub shard: Option<ShardId>,
     pub version: RuntimeVersion,
     pub url: Option<WorkerUrl>,
+    pub limits: ClientLimits,
 }
 
 /// Whose identity the enclave has.
@@ -90,6 +91,7 @@ impl Enclave {
             version: launch.version,
             sealed_identity,
             url: launch.url.clone(),
+            limits: launch.limits,
         };
         let identity = match introduce(&sender, &mut receiver, introduction).await {
             Err(WorkerError::EnclaveDied(None)) => {

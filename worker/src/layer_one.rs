@@ -1,4 +1,6 @@
-//! Client of a layer-one node that survives the loss of its connection.
+//! Client of a layer-one node that survives the loss of its connection, and a node that lies.
+
+mod channel;
 
 use std::{
     sync::{
@@ -13,17 +15,17 @@ use cloister_chain_primitives::{
     storage::{self, AccountInfo},
 };
 use codec::{Compact, Decode, DecodeAll, Encode};
-use jsonrpsee::{
-    core::{
-        client::{ClientT, Error, Subscription, SubscriptionClientT},
-        params::BatchRequestBuilder,
-    },
-    ws_client::{PingConfig, WsClient, WsClientBuilder},
+use jsonrpsee::core::{
+    client::{BatchResponse, ClientT, Error, Subscription, SubscriptionClientT},
+    params::BatchRequestBuilder,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sp_core::{Bytes, crypto::Ss58Codec};
 use tokio::time::Instant;
+
+use self::channel::Channel;
+use crate::operator::printable;
 
 /// Why layer one did not answer.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -95,11 +97,13 @@ pub struct LayerOne {
     genesis: OnceLock<H256>,
     connection: tokio::sync::Mutex<Connection>,
     connects: AtomicU64,
+    /// For a connection, and for each answer.
+    patience: Duration,
 }
 
 #[derive(Debug)]
 struct Connection {
-    client: Option<Arc<WsClient>>,
+    channel: Option<Arc<Channel>>,
     failures: u32,
     next_attempt: Instant,
 }
@@ -107,12 +111,13 @@ struct Connection {
 impl LayerOne {
     /// Connects at the first request.
     pub fn new(url: impl Into<String>) -> Self {
-        let connection = Connection { client: None, failures: 0, next_attempt: Instant::now() };
+        let connection = Connection { channel: None, failures: 0, next_attempt: Instant::now() };
         Self {
             url: url.into(),
             genesis: OnceLock::new(),
             connection: tokio::sync::Mutex::new(connection),
             connects: AtomicU64::new(0),
+            patience: PATIENCE,
         }
     }
 
@@ -152,11 +157,15 @@ impl LayerOne {
             return Err(unexpected("not as many hashes as were asked for"));
         }
         let mut headers = Vec::with_capacity(hashes.len());
+        let mut heights = numbers.into_iter();
         for hashes in hashes.chunks(HEADERS_PER_REQUEST) {
             let answers: Vec<Header> = self.batch("chain_getHeader", hashes.iter().map(|hash| json!(hash))).await?;
             for (hash, header) in hashes.iter().zip(answers) {
                 if header.hash() != *hash {
                     return Err(unexpected("a header of another hash"));
+                }
+                if heights.next() != Some(header.number) {
+                    return Err(unexpected("a header of another height"));
                 }
                 headers.push((*hash, header));
             }
@@ -262,13 +271,15 @@ impl LayerOne {
 
     async fn subscribe<T: DeserializeOwned>(&self, method: &str, end: &str) -> Result<Subscription<T>, LayerOneError> {
         let no_arguments = Vec::<Value>::new();
-        let client = self.client().await?;
-        client.subscribe(method, no_arguments, end).await.map_err(|error| described(method, error))
+        let channel = self.channel().await?;
+        let answer = channel.answer(channel.client.subscribe(method, no_arguments, end)).await;
+        answer.map_err(|error| described(method, error))
     }
 
     async fn request<R: DeserializeOwned>(&self, method: &str, arguments: Vec<Value>) -> Result<R, LayerOneError> {
-        let client = self.client().await?;
-        client.request(method, arguments).await.map_err(|error| described(method, error))
+        let channel = self.channel().await?;
+        let answer = channel.answer(channel.client.request(method, arguments)).await;
+        answer.map_err(|error| described(method, error))
     }
 
     /// One request per argument, all or nothing.
@@ -277,7 +288,8 @@ impl LayerOne {
         method: &str,
         arguments: impl Iterator<Item = Value>,
     ) -> Result<Vec<R>, LayerOneError> {
-        let unexpected = |reason: String| LayerOneError::Unexpected { method: method.into(), reason };
+        let unexpected =
+            |reason: String| LayerOneError::Unexpected { method: method.into(), reason: printable(&reason) };
         let mut requests = BatchRequestBuilder::new();
         for argument in arguments {
             requests.insert(method, vec![argument]).map_err(|error| unexpected(error.to_string()))?;
@@ -286,8 +298,9 @@ impl LayerOne {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let client = self.client().await?;
-        let answers = client.batch_request::<R>(requests).await.map_err(|error| described(method, error))?;
+        let channel = self.channel().await?;
+        let answers: Result<BatchResponse<'_, R>, _> = channel.answer(channel.client.batch_request(requests)).await;
+        let answers = answers.map_err(|error| described(method, error))?;
         let mut values = Vec::with_capacity(count);
         for answer in answers {
             values.push(answer.map_err(|error| described(method, Error::Call(error.into_owned())))?);
@@ -297,19 +310,19 @@ impl LayerOne {
 
     /// The connection, made anew if it is lost. Waits for the time of the next attempt, so whoever repeats
     /// requests need not.
-    async fn client(&self) -> Result<Arc<WsClient>, LayerOneError> {
+    async fn channel(&self) -> Result<Arc<Channel>, LayerOneError> {
         let mut connection = self.connection.lock().await;
-        if let Some(client) = connection.client.as_ref().filter(|client| client.is_connected()) {
-            return Ok(client.clone());
+        if let Some(channel) = connection.channel.as_ref().filter(|channel| channel.is_usable()) {
+            return Ok(channel.clone());
         }
-        connection.client = None;
+        connection.channel = None;
         tokio::time::sleep_until(connection.next_attempt).await;
         match self.connect().await {
-            Ok(client) => {
-                let client = Arc::new(client);
-                *connection = Connection { client: Some(client.clone()), failures: 0, next_attempt: Instant::now() };
+            Ok(channel) => {
+                let channel = Arc::new(channel);
+                *connection = Connection { channel: Some(channel.clone()), failures: 0, next_attempt: Instant::now() };
                 self.connects.fetch_add(1, Ordering::Relaxed);
-                Ok(client)
+                Ok(channel)
             }
             Err(error) => {
                 let pause = FIRST_PAUSE.saturating_mul(1 << connection.failures.min(16)).min(LONGEST_PAUSE);
@@ -320,21 +333,16 @@ impl LayerOne {
         }
     }
 
-    async fn connect(&self) -> Result<WsClient, LayerOneError> {
-        let client = WsClientBuilder::default()
-            .connection_timeout(CONNECT_TIMEOUT)
-            .request_timeout(REQUEST_TIMEOUT)
-            .max_response_size(MAX_RESPONSE)
-            .enable_ws_ping(PingConfig::new())
-            .build(&self.url)
-            .await
-            .map_err(|error| LayerOneError::Unreachable { url: self.url.clone(), reason: error.to_string() })?;
+    async fn connect(&self) -> Result<Channel, LayerOneError> {
+        let unreachable =
+            |reason: String| LayerOneError::Unreachable { url: self.url.clone(), reason: printable(&reason) };
+        let channel = Channel::open(&self.url, self.patience).await.map_err(unreachable)?;
         if let Some(expected) = self.genesis.get() {
             let method = "chain_getBlockHash";
-            let found = client.request(method, vec![0]).await.map_err(|error| described(method, error))?;
-            check_genesis(*expected, found)?;
+            let found = channel.answer(channel.client.request(method, vec![0])).await;
+            check_genesis(*expected, found.map_err(|error| described(method, error))?)?;
         }
-        Ok(client)
+        Ok(channel)
     }
 }
 
@@ -367,19 +375,21 @@ pub fn hex_text(bytes: &[u8]) -> String {
 
 fn decode<R: Decode>(method: &str, mut bytes: &[u8]) -> Result<R, LayerOneError> {
     R::decode_all(&mut bytes)
-        .map_err(|error| LayerOneError::Unexpected { method: method.into(), reason: error.to_string() })
+        .map_err(|error| LayerOneError::Unexpected { method: method.into(), reason: printable(&error.to_string()) })
 }
 
+/// What nodes say ends in logs, on terminals and in messages to the enclave.
 fn described(method: &str, error: Error) -> LayerOneError {
     let method = method.to_owned();
     match error {
         Error::Call(error) => {
             let detail = error.data().map(|detail| format!(": {}", detail.get())).unwrap_or_default();
-            LayerOneError::Refused { method, code: error.code(), message: format!("{}{detail}", error.message()) }
+            let message = printable(&format!("{}{detail}", error.message()));
+            LayerOneError::Refused { method, code: error.code(), message }
         }
         Error::RequestTimeout => LayerOneError::Timeout { method },
-        Error::Transport(_) | Error::RestartNeeded(_) => LayerOneError::Lost(error.to_string()),
-        other => LayerOneError::Unexpected { method, reason: other.to_string() },
+        Error::Transport(_) | Error::RestartNeeded(_) => LayerOneError::Lost(printable(&error.to_string())),
+        other => LayerOneError::Unexpected { method, reason: printable(&other.to_string()) },
     }
 }
 
@@ -403,9 +413,10 @@ const TOO_LOW_PRIORITY: i32 = 1014;
 /// The node's pool has the extrinsic (sc-rpc-api).
 const ALREADY_IMPORTED: i32 = 1013;
 const HEADERS_PER_REQUEST: usize = 128;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Bytes; a full block with its justification as JSON numbers fits.
-const MAX_RESPONSE: u32 = 64 * 1024 * 1024;
+#[cfg(test)]
+pub mod meddler;
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! layer one, serves blocks, health and metrics, and gets the enclave registered. It sees no plaintext and holds no key
 //! of the enclave, only its identity and its state sealed; whatever it tells the enclave, the enclave verifies.
 
+mod admission;
 mod alice;
 mod blocks;
 mod cli;
@@ -15,6 +16,8 @@ mod inspect;
 mod keeper;
 mod launch;
 mod layer_one;
+mod listener;
+mod open_files;
 mod operator;
 mod registration;
 mod relay;

@@ -39,7 +39,7 @@ impl Progress {
                 let mut event = json!({
                     "event": "waiting",
                     "account": account.to_ss58check(),
-                    "reason": obstacle.to_string(),
+                    "reason": printable(&obstacle.to_string()),
                 });
                 match obstacle {
                     Obstacle::Funds { free, needed } => {
@@ -89,7 +89,7 @@ impl fmt::Display for Progress {
                         write!(f, "waiting for collateral: {obstacle}. Submit it with:\n{command}")
                     }
                     Obstacle::Refused(_) | Obstacle::NotTaken(_) | Obstacle::SignedTooEarly(_) => {
-                        write!(f, "waiting to register {address}: {obstacle}")
+                        write!(f, "waiting to register {address}: {}", printable(&obstacle.to_string()))
                     }
                 }
             }
@@ -189,15 +189,63 @@ impl Pace {
 
 const REMINDER: Duration = Duration::from_secs(60);
 
-/// Prints a line; whoever has closed our standard output does not want it.
-pub fn say(line: impl fmt::Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+/// Prints lines; whoever has closed our standard output does not want them.
+pub fn say(lines: impl fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{}", escaped(&lines.to_string(), |shown| shown == '\n'));
 }
 
 /// Prints an event as a JSON line.
 pub fn event(event: &Value) {
-    say(event);
+    let _ = writeln!(std::io::stdout(), "{}", json_line(event));
 }
+
+/// Text that a node or an enclave chose, as one line that a terminal takes for text: what could steer it is escaped,
+/// and what is long is cut.
+pub fn printable(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => escaped(&text[..end], |_| false) + "…",
+        None => escaped(text, |_| false),
+    }
+}
+
+fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match steers(character) && !is_kept(character) {
+            true => shown.extend(character.escape_unicode()),
+            false => shown.push(character),
+        }
+    }
+    shown
+}
+
+/// JSON escapes what is below a space; the rest that steers a terminal stands within strings, where all may be escaped.
+fn json_line(event: &Value) -> String {
+    let mut line = String::new();
+    for character in event.to_string().chars() {
+        match steers(character) {
+            true => {
+                let mut units = [0; 2];
+                line.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+            }
+            false => line.push(character),
+        }
+    }
+    line
+}
+
+/// Whether a character makes a terminal do something, or changes the order in which others are shown: control
+/// characters of both sets, line separators, and what Unicode has for directions and for no width.
+fn steers(character: char) -> bool {
+    let is_directional = matches!(
+        character,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+    );
+    character.is_control() || is_directional
+}
+
+/// Characters; what nodes say of an extrinsic has some dozens.
+const MOST_SHOWN: usize = 500;
 
 /// Planck as UNIT, in decimals, without trailing zeros.
 pub fn units(planck: Balance) -> String {
@@ -229,6 +277,39 @@ mod tests {
         assert!(said(&mut pace, 5));
         assert!(!said(&mut pace, 5) && !said(&mut pace, 60_004));
         assert!(said(&mut pace, 60_005) && !said(&mut pace, 60_006));
+    }
+
+    #[test]
+    fn what_a_node_says_steers_no_terminal() {
+        const SAID: &str = "\x1b]0;x\x07 \x1b[2J\r\n\u{9b}31m \u{202e}evil\u{2066} \u{7f}ä";
+        const SHOWN: &str = "\\u{1b}]0;x\\u{7} \\u{1b}[2J\\u{d}\\u{a}\\u{9b}31m \\u{202e}evil\\u{2066} \\u{7f}ä";
+        assert_eq!(printable(SAID), SHOWN);
+        assert_eq!(printable(SHOWN), SHOWN, "not twice");
+
+        let account = AccountId::new([7; 32]);
+        let address = account.to_ss58check();
+        for obstacle in [Obstacle::NotTaken(SAID.into()), Obstacle::SignedTooEarly(SAID.into())] {
+            let waiting = Progress::Waiting { account: account.clone(), obstacle };
+            let text = waiting.to_string();
+            assert!(text.starts_with(&format!("waiting to register {address}: ")), "{text}");
+            assert!(text.ends_with(SHOWN) && !text.contains(steers), "{text}");
+            assert!(!json_line(&waiting.event()).contains(steers));
+        }
+        let event = json!({ "reason": SAID });
+        let line = json_line(&event);
+        assert!(!line.contains(steers), "{line}");
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), event, "a program reads what was said");
+    }
+
+    #[test]
+    fn what_a_node_says_without_end_is_cut() {
+        let said = "ä".repeat(1_000_000);
+        let shown = printable(&said);
+        assert_eq!(shown, format!("{}…", "ä".repeat(MOST_SHOWN)));
+        assert_eq!(printable(&said[..2 * MOST_SHOWN]), said[..2 * MOST_SHOWN]);
+        let waiting = Progress::Waiting { account: AccountId::new([7; 32]), obstacle: Obstacle::NotTaken(said) };
+        assert!(waiting.to_string().chars().count() < MOST_SHOWN + 200);
+        assert!(waiting.event().to_string().chars().count() < MOST_SHOWN + 300);
     }
 
     #[test]

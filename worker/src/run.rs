@@ -31,6 +31,8 @@ use crate::{
     keeper::Place,
     launch::{self, Enclave, Keep, Launch},
     layer_one::{LayerOne, LayerOneError, RuntimeVersion, hex_text},
+    listener::{BoundedListener, Port},
+    open_files,
     operator::{Operator, event, say},
     registration::{self, Registrar},
     relay,
@@ -78,6 +80,9 @@ struct Started {
 
 async fn start(options: &RunOptions) -> Result<Started, WorkerError> {
     let lock = lock_directory(&options.enclave.data_dir)?;
+    if let Err(error) = open_files::provide_for(options.clients.max_connections) {
+        tracing::warn!(%error);
+    }
     let ports = Ports::bind(options).await?;
     let in_use = ports.announce(&options.enclave.data_dir, options.json)?;
     let Ports { trusted, untrusted, http, metrics } = ports;
@@ -102,13 +107,16 @@ async fn start(options: &RunOptions) -> Result<Started, WorkerError> {
         shard: options.shard,
         version,
         url: advertised(options, &in_use),
+        limits: options.clients.limits(),
     };
     let Enclave { process, sender, receiver, identity } = Enclave::launch(&launch).await?;
     introduce_to_operator(&identity, &in_use, options);
     shared.introduce(&identity);
-    let connections = Connections::new(sender.clone(), options.max_connections);
-    services.spawn(serve_blocks(untrusted, shared.clone()));
-    let accepting = relay::accept(trusted, connections.clone(), shared.clone());
+    let connections = Connections::new(sender.clone(), options.clients.max_connections as usize);
+    let blocks = blocks::serve(untrusted, shared.clone());
+    services.spawn(async { blocks.await.map_err(WorkerError::Service) });
+    let trusted = BoundedListener::new(trusted, Port::Trusted, options.clients.bounds(), shared.clone());
+    let accepting = relay::accept(trusted, connections.clone());
     services.spawn(async {
         accepting.await;
         Ok(())
@@ -153,12 +161,6 @@ async fn start(options: &RunOptions) -> Result<Started, WorkerError> {
 fn advertised(options: &RunOptions, addresses: &Addresses) -> Option<WorkerUrl> {
     let trusted = || parse_worker_url(&format!("wss://{}", addresses.trusted)).ok();
     options.url.clone().or_else(|| options.enclave.dev.then(trusted).flatten())
-}
-
-async fn serve_blocks(listener: TcpListener, shared: Arc<Shared>) -> Result<(), WorkerError> {
-    let (_, handle) = blocks::serve(listener, shared).await.map_err(WorkerError::Service)?;
-    handle.stopped().await;
-    Ok(())
 }
 
 /// Waits for a node to answer, however long that takes.

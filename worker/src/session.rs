@@ -1,13 +1,14 @@
 //! The conversation with one running enclave, from its first message to its last.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use cloister_chain_primitives::{AccountId, H256, Hashing, Moment, ShardBirth, ShardId, registry::WorkerUrl};
 use cloister_claims::{Collateral, TeeKind};
-use cloister_link::{Connections, LinkError, PROTOCOL, Receiver, Sender, StopReason, ToEnclave, ToHost};
+use cloister_link::{ClientLimits, Connections, LinkError, PROTOCOL, Receiver, Sender, StopReason, ToEnclave, ToHost};
 use sp_runtime::traits::Hash;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -22,7 +23,7 @@ use crate::{
     http::raise_to,
     keeper::{Keeper, Place},
     layer_one::{LayerOne, RuntimeVersion, persist},
-    operator::{Operator, Pace, Progress},
+    operator::{Operator, Pace, Progress, printable},
     registration::{Newest, Pending},
     status::Shared,
     submission::Submitter,
@@ -52,6 +53,7 @@ pub struct Introduction {
     pub version: RuntimeVersion,
     pub sealed_identity: Option<Vec<u8>>,
     pub url: Option<WorkerUrl>,
+    pub limits: ClientLimits,
 }
 
 /// Starts the enclave and lets it introduce itself.
@@ -60,10 +62,11 @@ pub async fn introduce<S: AsyncRead + AsyncWrite>(
     receiver: &mut Receiver<S, ToHost>,
     introduction: Introduction,
 ) -> Result<Identity, WorkerError> {
-    let Introduction { config, shard, version, sealed_identity, url } = introduction;
+    let Introduction { config, shard, version, sealed_identity, url, limits } = introduction;
     let RuntimeVersion { spec_version, transaction_version } = version;
     let protocol = PROTOCOL;
-    let start = ToEnclave::Start { protocol, config, shard, spec_version, transaction_version, sealed_identity, url };
+    let start =
+        ToEnclave::Start { protocol, config, shard, spec_version, transaction_version, sealed_identity, url, limits };
     sender.send(start).await.map_err(lost)?;
     let first = tokio::time::timeout(INTRODUCTION, receiver.recv())
         .await
@@ -74,7 +77,7 @@ pub async fn introduce<S: AsyncRead + AsyncWrite>(
         ToHost::Identity { kind, measurement, account, birth, shard, sealed_identity, collateral, .. } => {
             Ok(Identity { kind, measurement, account, birth, shard, sealed_identity, collateral })
         }
-        ToHost::Stopped { reason } => Err(reason.into()),
+        ToHost::Stopped { reason } => Err(shown(reason).into()),
         _ => Err(WorkerError::UnexpectedMessage("something before its identity")),
     }
 }
@@ -144,9 +147,10 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         feeds.spawn(follow_versions(self.layer_one.clone(), self.sender.clone(), version));
         feeds.spawn(tick(self.sender.clone(), self.slot));
         let mut answers = JoinSet::new();
-        let turns = Arc::new(Semaphore::new(PARALLEL_ANSWERS));
+        let questions = Arc::new(Semaphore::new(MAX_QUESTIONS));
+        let extrinsics = UnderWay::default();
         let proof_errors = Arc::new(Mutex::new(Pace::default()));
-        let mut told_behind = false;
+        let (mut told_behind, mut is_recovered) = (false, false);
         let mut deadline = None;
         tokio::pin!(stop);
         loop {
@@ -193,10 +197,14 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 }
                 ToHost::ProofQuestion { question, at, keys } => {
                     self.shared.metrics.proof_questions_total.inc();
-                    let (layer_one, sender, turns) = (self.layer_one.clone(), self.sender.clone(), turns.clone());
+                    // Nobody else closes the semaphore, so there are none left.
+                    let Ok(turn) = questions.clone().try_acquire_owned() else {
+                        return Err(WorkerError::UnexpectedMessage("another question, with too many unanswered,"));
+                    };
+                    let (layer_one, sender) = (self.layer_one.clone(), self.sender.clone());
                     let (shared, proof_errors) = (self.shared.clone(), proof_errors.clone());
                     answers.spawn(async move {
-                        let _turn = turns.acquire().await;
+                        let _turn = turn;
                         if let Err(error) = answer(&layer_one, &sender, question, at, &keys).await {
                             shared.metrics.proofs_missing_total.inc();
                             // The enclave asks again in every slot.
@@ -207,18 +215,22 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                     });
                 }
                 ToHost::Submit { extrinsic } => {
-                    let (submitter, sender, turns) = (self.submitter.clone(), self.sender.clone(), turns.clone());
+                    let extrinsic_hash = Hashing::hash(&extrinsic);
+                    // Passed on again because it has not landed yet: it may be that money for it is on its way.
+                    let Some(entry) = extrinsics.enter(extrinsic_hash)? else { continue };
+                    let (submitter, sender) = (self.submitter.clone(), self.sender.clone());
                     answers.spawn(async move {
-                        let _turn = turns.acquire().await;
+                        let _entry = entry;
                         if let Err(reason) = submitter.submit(&extrinsic).await {
-                            let extrinsic_hash = Hashing::hash(&extrinsic);
                             let _ = sender.send(ToEnclave::SubmitFailed { extrinsic_hash, reason }).await;
                         }
                     });
                 }
                 ToHost::Serving { shard } => {
-                    self.shared.set_serving();
-                    self.operator.tell(&Progress::Serving { shard });
+                    if !self.shared.is_serving() {
+                        self.shared.set_serving();
+                        self.operator.tell(&Progress::Serving { shard });
+                    }
                 }
                 ToHost::Register { registration, extrinsic } => {
                     self.registrations.send_replace(Some(Arc::new(Pending { registration, extrinsic })));
@@ -237,6 +249,9 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                     }
                 }
                 ToHost::Store { sequence, writes } => keeper.store(sequence, writes)?,
+                ToHost::Recovered { .. } if std::mem::replace(&mut is_recovered, true) => {
+                    return Err(WorkerError::UnexpectedMessage("its recovery a second time"));
+                }
                 ToHost::Recovered { number } => {
                     self.shared.set_recovered(started.elapsed());
                     self.operator.tell(&Progress::Recovered { number });
@@ -244,14 +259,48 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 ToHost::ConnectionData { connection, bytes } => self.connections.data(connection, &bytes)?,
                 ToHost::ConnectionCredit { connection, bytes } => self.connections.credit(connection, bytes)?,
                 ToHost::ConnectionClosed { connection } => self.connections.closed(connection)?,
-                status @ ToHost::Status { .. } => {
+                mut status @ ToHost::Status { .. } => {
+                    if let ToHost::Status { paused: Some(reason), .. } = &mut status {
+                        *reason = printable(reason);
+                    }
                     self.shared.hear(status, self.connections.count());
                     raise_to(&self.shared.metrics.layer_one_connects_total, self.layer_one.connects());
                 }
                 ToHost::Stopped { reason: StopReason::Requested } if deadline.is_some() => return Ok(()),
-                ToHost::Stopped { reason } => return Err(reason.into()),
+                ToHost::Stopped { reason } => return Err(shown(reason).into()),
             }
         }
+    }
+}
+
+/// Extrinsics that are under way to layer one, each once.
+#[derive(Clone, Debug, Default)]
+struct UnderWay(Arc<Mutex<BTreeSet<H256>>>);
+
+impl UnderWay {
+    /// `None` if this one is under way already.
+    fn enter(&self, extrinsic_hash: H256) -> Result<Option<Entry>, WorkerError> {
+        let mut hashes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if hashes.contains(&extrinsic_hash) {
+            return Ok(None);
+        }
+        if hashes.len() >= MAX_EXTRINSICS {
+            return Err(WorkerError::UnexpectedMessage("another extrinsic, with too many under way,"));
+        }
+        hashes.insert(extrinsic_hash);
+        Ok(Some(Entry { extrinsic_hash, under_way: self.clone() }))
+    }
+}
+
+/// Takes an extrinsic out when its task ends.
+struct Entry {
+    extrinsic_hash: H256,
+    under_way: UnderWay,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.under_way.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.extrinsic_hash);
     }
 }
 
@@ -283,6 +332,21 @@ async fn answer(
     Err(reason)
 }
 
+/// With words that are fit for a terminal.
+fn shown(mut reason: StopReason) -> StopReason {
+    if let StopReason::BadConfig(words)
+    | StopReason::FinalityRefused(words)
+    | StopReason::Protocol(words)
+    | StopReason::Internal(words)
+    | StopReason::Tee(words)
+    | StopReason::Kept(words)
+    | StopReason::KeptTooOld(words) = &mut reason
+    {
+        *words = printable(words);
+    }
+    reason
+}
+
 fn is_about_kept(reason: &StopReason) -> bool {
     matches!(reason, StopReason::Kept(_) | StopReason::KeptTooOld(_))
 }
@@ -306,7 +370,10 @@ const INTRODUCTION: Duration = Duration::from_secs(60);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Below the 30 s after which the enclave asks again.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(25);
-const PARALLEL_ANSWERS: usize = 32;
+/// An enclave asks one question at a time, and another one when the answer takes long.
+const MAX_QUESTIONS: usize = 32;
+/// An enclave has one extrinsic at a time, signed anew every 64 blocks of layer one.
+const MAX_EXTRINSICS: usize = 32;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::timeout;
+
 use crate::{
     funds::{Purse, Sponsor},
     http::Metrics,
@@ -72,9 +74,10 @@ impl Submitter {
         };
         let obstacle = Obstacle::Funds { free: funds.free, needed: funds.needed };
         if self.sponsor == Sponsor::Alice {
-            match self.purse.have_alice_pay(funds.needed).await {
-                Ok(()) => return None,
-                Err(error) => tracing::warn!(%error, %obstacle, "//Alice could not help"),
+            match timeout(ALICES_PATIENCE, self.purse.have_alice_pay(funds.needed)).await {
+                Ok(Ok(())) => return None,
+                Ok(Err(error)) => tracing::warn!(%error, %obstacle, "//Alice could not help"),
+                Err(_) => tracing::warn!(%obstacle, "//Alice could not help in time"),
             }
         }
         let reason = obstacle.to_string();
@@ -86,6 +89,8 @@ impl Submitter {
 
 /// For one request.
 const PATIENCE: Duration = Duration::from_secs(25);
+/// For a transfer. A node may go on saying that nothing has come of it.
+const ALICES_PATIENCE: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests;

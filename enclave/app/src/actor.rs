@@ -10,13 +10,12 @@ use cloister_chain_primitives::{H256, InboxEntry, ShardId};
 use cloister_claims::TeeKind;
 use cloister_link::{
     Kept, Write,
-    connections::{Connections, ProtocolError},
-    frame::LinkError,
+    connections::Connections,
     message::{PROTOCOL, StopReason, ToEnclave, ToHost},
     transport::{Receiver, Sender},
 };
 use cloister_pool::Admitted;
-use cloister_rpc::{Limits, StatusUpdate};
+use cloister_rpc::StatusUpdate;
 use cloister_sidechain::{
     Action, CallRefused, Engine, Figures, Keep, Opened, Opener, QueryRefused, Stop, VerifiedGetter,
 };
@@ -25,11 +24,16 @@ use cloister_tee::Tee;
 use cloister_wire::{TrustedOperationStatus, sidechain::SidechainHeader};
 use tokio::{
     net::UnixStream,
+    runtime::Handle,
     sync::{Semaphore, mpsc, oneshot},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{clients::Clients, setup::Enclave};
+use crate::{
+    clients::{self, Clients},
+    reception::{Reception, receive},
+    setup::Enclave,
+};
 
 /// What clients' tasks ask of the engine.
 pub enum Command {
@@ -47,9 +51,14 @@ pub enum Command {
     Pending { reply: oneshot::Sender<Vec<H256>> },
 }
 
-/// Runs the engine until it, the host or the link ends.
-pub async fn run(enclave: Enclave, sender: Sender<ToHost>, receiver: Receiver<UnixStream, ToEnclave>) -> StopReason {
-    let Enclave { engine, tee, shielding, tls, genesis, sealed_identity, collateral } = enclave;
+/// Runs the engine until it, the host or the link ends. Clients are served on threads of their own.
+pub async fn run(
+    enclave: Enclave,
+    sender: Sender<ToHost>,
+    receiver: Receiver<UnixStream, ToEnclave>,
+    client_threads: Handle,
+) -> StopReason {
+    let Enclave { engine, tee, shielding, tls, genesis, sealed_identity, collateral, limits } = enclave;
     let kind = tee.attester.kind();
     if kind == TeeKind::Simulated {
         tracing::warn!("this enclave is simulated: whoever runs it can read and change everything in it");
@@ -71,12 +80,13 @@ pub async fn run(enclave: Enclave, sender: Sender<ToHost>, receiver: Receiver<Un
     let clients = Arc::new(Clients::new(&engine, genesis, shielding, commands));
     let shutdown = CancellationToken::new();
     let _shut_down_at_end = shutdown.clone().drop_guard();
-    let connections = Connections::new(sender.clone(), MAX_CONNECTIONS);
+    let connections = Connections::new(sender.clone(), usize::try_from(limits.connections).unwrap_or(usize::MAX));
     let reception = Reception {
         connections: connections.clone(),
         clients: clients.clone(),
         tls: tls.server_config(),
-        limits: Limits::default(),
+        limits: clients::limits(&limits),
+        threads: client_threads,
         shutdown,
     };
     let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
@@ -371,60 +381,6 @@ impl Opening {
     }
 }
 
-/// What a relayed connection is served with.
-struct Reception {
-    connections: Connections<ToHost>,
-    clients: Arc<Clients>,
-    tls: Arc<rustls::ServerConfig>,
-    limits: Limits,
-    shutdown: CancellationToken,
-}
-
-/// Receives from the link: bytes of connections go to their own tasks at once, all else to the engine.
-async fn receive(
-    mut receiver: Receiver<UnixStream, ToEnclave>,
-    reception: Reception,
-    events: mpsc::Sender<ToEnclave>,
-) -> StopReason {
-    loop {
-        let message = match receiver.recv().await {
-            Ok(message) => message,
-            Err(LinkError::Closed) => return StopReason::Protocol("the host closed the link".into()),
-            Err(error) => return StopReason::Protocol(error.to_string()),
-        };
-        let relayed = match message {
-            ToEnclave::ConnectionOpened { connection } => reception.open(connection).await,
-            ToEnclave::ConnectionData { connection, bytes } => reception.connections.data(connection, &bytes),
-            ToEnclave::ConnectionCredit { connection, bytes } => reception.connections.credit(connection, bytes),
-            ToEnclave::ConnectionClosed { connection } => reception.connections.closed(connection),
-            message => {
-                if events.send(message).await.is_err() {
-                    return StopReason::Internal("the engine ended".into());
-                }
-                Ok(())
-            }
-        };
-        if let Err(error) = relayed {
-            return StopReason::Protocol(error.to_string());
-        }
-    }
-}
-
-impl Reception {
-    async fn open(&self, connection: u64) -> Result<(), ProtocolError> {
-        if let Some(stream) = self.connections.opened(connection).await? {
-            let (tls, clients) = (self.tls.clone(), self.clients.clone());
-            let (limits, shutdown) = (self.limits, self.shutdown.clone());
-            tokio::spawn(async move {
-                if let Err(error) = cloister_rpc::serve(stream, tls, clients, limits, shutdown).await {
-                    tracing::debug!(%error, "a connection ended");
-                }
-            });
-        }
-        Ok(())
-    }
-}
-
 fn reason(stop: Stop, own: ShardId) -> StopReason {
     match stop {
         Stop::LayerOne(error) => StopReason::FinalityRefused(error.to_string()),
@@ -444,8 +400,6 @@ fn reason(stop: Stop, own: ShardId) -> StopReason {
 const MAX_WATCHED: usize = 60_000;
 /// So many ticks pass at most until the host hears of the enclave.
 const MAX_SILENT_TICKS: u32 = 10;
-/// Connections of clients at a time.
-const MAX_CONNECTIONS: usize = 1_024;
 /// Messages from the host that wait for the engine.
 const EVENT_QUEUE: usize = 64;
 /// Commands of clients that wait for the engine.

@@ -1,16 +1,18 @@
 //! What clients are answered. Decryption and signatures are checked here, outside of the engine's task.
 
 use std::{
-    num::NonZero,
+    fmt::Display,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use cloister_chain_primitives::{H256, Request, ShardId};
 use cloister_keys::ShieldingKeyPair;
-use cloister_rpc::{Call, Handler, Reply, StatusUpdate};
+use cloister_link::ClientLimits;
+use cloister_rpc::{Call, Handler, Limits, Reply, StatusUpdate};
 use cloister_sidechain::{CallRefused, Engine, QueryRefused, VerifiedGetter};
 use cloister_stf::{Refused, Rules, VerifiedCall, verify};
 use cloister_wire::{
@@ -20,9 +22,12 @@ use cloister_wire::{
 };
 use codec::{DecodeAll, Encode};
 use futures::{FutureExt, future::BoxFuture};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::Instant,
+};
 
-use crate::actor::Command;
+use crate::{actor::Command, reception::spare_cores};
 
 /// Serves all clients.
 pub struct Clients {
@@ -35,11 +40,29 @@ pub struct Clients {
     requests: AtomicU64,
     /// Whether the shard's entry is proven. An enclave whose shard nobody knows has nothing to say about it.
     serving: AtomicBool,
-    /// Permits to open an envelope: the engine's task must get a core all the same.
-    envelopes: Semaphore,
+    /// Permits to open an envelope or to check who signed a query: the engine's task must get a core all the same.
+    quick: Semaphore,
     /// Permits to decrypt the published form. The longest ciphertext takes some 40 ms, five hundred times an envelope,
     /// so those who send many wait for each other only.
     published: Semaphore,
+}
+
+/// What one connection may use, of what the host allows.
+pub fn limits(allowed: &ClientLimits) -> Limits {
+    let bytes = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let milliseconds = |ms: u32| Duration::from_millis(ms.into());
+    Limits {
+        message_bytes: bytes(allowed.message_bytes),
+        requests_per_second: allowed.requests_per_second,
+        request_burst: allowed.request_burst,
+        watched: bytes(allowed.watched),
+        handshake: milliseconds(allowed.handshake_ms),
+        idle: milliseconds(allowed.idle_ms),
+        // Early enough for the client to answer.
+        ping: milliseconds(allowed.idle_ms.saturating_mul(5) / 12),
+        write: milliseconds(allowed.write_ms),
+        ..Limits::default()
+    }
 }
 
 impl Clients {
@@ -50,8 +73,7 @@ impl Clients {
         shielding: Arc<ShieldingKeyPair>,
         commands: mpsc::Sender<Command>,
     ) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let permits = cores.saturating_sub(1).max(1);
+        let permits = spare_cores();
         Self {
             context: Context { genesis, shard: engine.shard(), purpose: Purpose::Request },
             scope: engine.scope(),
@@ -61,7 +83,7 @@ impl Clients {
             commands,
             requests: AtomicU64::new(0),
             serving: AtomicBool::new(false),
-            envelopes: Semaphore::new(permits),
+            quick: Semaphore::new(permits),
             published: Semaphore::new(permits),
         }
     }
@@ -77,6 +99,7 @@ impl Clients {
     }
 
     async fn answer(&self, call: Call) -> Reply {
+        let read = Instant::now();
         self.requests.fetch_add(1, Ordering::Relaxed);
         if !self.serving.load(Ordering::Acquire) && !matches!(call, Call::Name | Call::Version) {
             return Reply::Answer(RpcReturnValue::error(CallRefused::NotServing));
@@ -92,18 +115,18 @@ impl Clients {
             Call::UntrustedUrl => {
                 RpcReturnValue::error("ask the operator: an enclave does not know its host's address")
             }
-            Call::Submit(request) => match self.submit(request, None).await {
+            Call::Submit(request) => match self.submit(request, None, read).await {
                 Ok((_, status)) => status,
                 Err(refusal) => refusal,
             },
             Call::SubmitAndWatch(request) => {
                 let (watcher, updates) = mpsc::channel(STATUS_QUEUE);
-                match self.submit(request, Some(watcher)).await {
+                match self.submit(request, Some(watcher), read).await {
                     Ok((hash, _)) => return Reply::Watch { hash, updates },
                     Err(refusal) => refusal,
                 }
             }
-            Call::ExecuteGetter(request) => self.query(request).await,
+            Call::ExecuteGetter(request) => self.query(request, read).await,
             Call::PendingExtrinsics(shards) => {
                 let pending = match shards.contains(&self.scope.shard) {
                     true => self.ask(|reply| Command::Pending { reply }).await.unwrap_or_default(),
@@ -129,16 +152,23 @@ impl Clients {
         &self,
         request: Request,
         watcher: Option<mpsc::Sender<StatusUpdate>>,
+        read: Instant,
     ) -> Result<(H256, RpcReturnValue), RpcReturnValue> {
         if request.shard != self.scope.shard {
             return Err(RpcReturnValue::error("unknown shard"));
         }
         // What names this epoch and is no envelope after all costs one RSA block: nobody makes a second one follow.
         let is_envelope = envelope::epoch(&request.cyphertext) == Some(self.shielding.public().epoch);
-        let permits = if is_envelope { &self.envelopes } else { &self.published };
+        let permits = if is_envelope { &self.quick } else { &self.published };
         let permit = permits.acquire().await.map_err(|_| RpcReturnValue::error(STOPPING))?;
-        let call = tokio::task::block_in_place(|| self.open(&request)).map_err(RpcReturnValue::error)?;
+        let opened = tokio::task::block_in_place(|| self.open(&request));
+        // Who waits for the time of an opaque answer must not hold up others.
         drop(permit);
+        let call = match opened {
+            Ok(call) => call,
+            Err(Refused::Signature) => return Err(opaque(OPAQUE, read).await),
+            Err(refusal) => return Err(RpcReturnValue::error(refusal)),
+        };
         let hash = call.hash();
         match self.ask(|reply| Command::Submit { call, watcher, reply }).await {
             Some(Ok(_)) => {
@@ -150,31 +180,31 @@ impl Clients {
         }
     }
 
-    /// Decrypts, decodes and verifies a call. What fails before the signature is checked has one answer, so that nobody
-    /// can use the enclave as an oracle for ciphertexts.
-    fn open(&self, request: &Request) -> Result<VerifiedCall, String> {
-        let opaque = || OPAQUE.to_string();
-        let plaintext = self.shielding.open(&self.context, &request.cyphertext).map_err(|_| opaque())?;
-        let operation = TrustedOperation::decode_all(&mut plaintext.as_slice()).map_err(|_| opaque())?;
+    /// Decrypts, decodes and verifies a call. What fails before the signature is checked fails as the signature does,
+    /// so that nobody can use the enclave as an oracle for ciphertexts.
+    fn open(&self, request: &Request) -> Result<VerifiedCall, Refused> {
+        let plaintext = self.shielding.open(&self.context, &request.cyphertext).map_err(|_| Refused::Signature)?;
+        let operation = TrustedOperation::decode_all(&mut plaintext.as_slice()).map_err(|_| Refused::Signature)?;
         let hash = operation.hash();
-        let TrustedOperation::DirectCall(signed) = operation else { return Err(opaque()) };
-        verify(hash, signed, &self.scope, &self.rules).map_err(|refusal| match refusal {
-            Refused::Signature => opaque(),
-            refusal => refusal.to_string(),
-        })
+        let TrustedOperation::DirectCall(signed) = operation else { return Err(Refused::Signature) };
+        verify(hash, signed, &self.scope, &self.rules)
     }
 
-    async fn query(&self, request: Request) -> RpcReturnValue {
+    async fn query(&self, request: Request, read: Instant) -> RpcReturnValue {
         let shard: ShardId = request.shard;
         if shard != self.scope.shard {
             return RpcReturnValue::error(QueryRefused::UnknownShard);
         }
-        let verified = Getter::decode_all(&mut request.cyphertext.as_slice())
-            .map_err(|_| QueryRefused::NotOwner)
-            .and_then(|getter| VerifiedGetter::verify(getter, &self.context.genesis, &self.scope));
+        let Ok(permit) = self.quick.acquire().await else { return RpcReturnValue::error(STOPPING) };
+        let verified = tokio::task::block_in_place(|| {
+            Getter::decode_all(&mut request.cyphertext.as_slice())
+                .map_err(|_| QueryRefused::NotOwner)
+                .and_then(|getter| VerifiedGetter::verify(getter, &self.context.genesis, &self.scope))
+        });
+        drop(permit);
         let getter = match verified {
             Ok(getter) => getter,
-            Err(refusal) => return RpcReturnValue::error(refusal),
+            Err(refusal) => return opaque(refusal, read).await,
         };
         match self.ask(|reply| Command::Query { shard, getter: Box::new(getter), reply }).await {
             Some(Ok(value)) => RpcReturnValue::ok(value),
@@ -197,6 +227,23 @@ impl Handler for Clients {
     }
 }
 
+/// The answer to what failed before its signature was checked, once its time has come.
+async fn opaque(refusal: impl Display, read: Instant) -> RpcReturnValue {
+    tokio::time::sleep_until(due(read, Instant::now())).await;
+    RpcReturnValue::error(refusal)
+}
+
+/// When the opaque answer to what was read at `read` is given: at the next whole step, so that how long decryption,
+/// decoding and the signature's check took shows in steps only.
+fn due(read: Instant, now: Instant) -> Instant {
+    let step = OPAQUE_STEP.as_millis().max(1);
+    let steps = now.saturating_duration_since(read).as_millis().checked_div(step).unwrap_or_default().saturating_add(1);
+    let wait = OPAQUE_STEP.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX));
+    read.checked_add(wait).unwrap_or(now)
+}
+
+/// Far above what an envelope, the longest published ciphertext and a signature take.
+const OPAQUE_STEP: Duration = Duration::from_millis(100);
 const OPAQUE: &str = "the request does not decrypt, decode or verify";
 const STOPPING: &str = "the enclave is stopping";
 /// Statuses of one operation that wait for its client.

@@ -5,7 +5,7 @@
 //! which layer one tells from the newest.
 //!
 //! The plaintext is version (1 byte) ‖ seed of the account key (32 bytes) ‖ state secret (32 bytes) ‖ shielding keys (the
-//! rest). Version 1 had no state secret: nothing of its shards outlived their enclaves.
+//! rest). No other version is read: whoever brings an older form, which may lack what protects this one, is refused.
 
 use cloister_chain_primitives::H256;
 use cloister_keys::{AccountKey, ShieldingKeyPair};
@@ -18,7 +18,7 @@ pub struct SealedIdentity {
     pub account: AccountKey,
     pub shielding: ShieldingKeyPair,
     pub state_secret: StateSecret,
-    /// Whether it was opened from an older version, or is new: the host has to keep it as it is now.
+    /// Whether it is new: the host has to keep it.
     pub must_be_kept: bool,
     seed: Zeroizing<[u8; 32]>,
 }
@@ -31,8 +31,6 @@ pub enum Error {
     Tee(#[from] cloister_tee::Error),
     #[error("keys: {0}")]
     Keys(#[from] cloister_keys::Error),
-    #[error("state secret: {0}")]
-    StateSecret(String),
     #[error("the sealed identity is larger than {MAX_SEALED_BYTES} bytes")]
     TooLarge,
     #[error("the sealed identity has an unknown version")]
@@ -44,12 +42,13 @@ pub enum Error {
 impl SealedIdentity {
     /// A new one.
     pub fn draw(tee: &Tee) -> Result<Self, Error> {
-        let mut seed = Zeroizing::new([0; 32]);
+        let (mut seed, mut state_secret) = (Zeroizing::new([0; 32]), Zeroizing::new([0; 32]));
         tee.entropy.fill(seed.as_mut_slice())?;
+        tee.entropy.fill(state_secret.as_mut_slice())?;
         Ok(Self {
             account: AccountKey::from_seed(&seed)?,
             shielding: ShieldingKeyPair::draw(FIRST_EPOCH)?,
-            state_secret: draw_state_secret()?,
+            state_secret: StateSecret::from_bytes(*state_secret),
             must_be_kept: true,
             seed,
         })
@@ -82,31 +81,22 @@ impl SealedIdentity {
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (version, rest) = bytes.split_first().ok_or(Error::Malformed)?;
+        if *version != VERSION {
+            return Err(Error::UnknownVersion);
+        }
         let (seed, rest) = rest.split_first_chunk::<32>().ok_or(Error::Malformed)?;
-        let (state_secret, shielding) = match *version {
-            VERSION => {
-                let (secret, shielding) = rest.split_first_chunk::<32>().ok_or(Error::Malformed)?;
-                (StateSecret::from_bytes(*secret), shielding)
-            }
-            WITHOUT_STATE_SECRET => (draw_state_secret()?, rest),
-            _ => return Err(Error::UnknownVersion),
-        };
+        let (state_secret, shielding) = rest.split_first_chunk::<32>().ok_or(Error::Malformed)?;
         Ok(Self {
             account: AccountKey::from_seed(seed)?,
             shielding: ShieldingKeyPair::from_bytes(shielding)?,
-            state_secret,
-            must_be_kept: *version != VERSION,
+            state_secret: StateSecret::from_bytes(*state_secret),
+            must_be_kept: false,
             seed: Zeroizing::new(*seed),
         })
     }
 }
 
-fn draw_state_secret() -> Result<StateSecret, Error> {
-    StateSecret::draw().map_err(|error| Error::StateSecret(error.to_string()))
-}
-
 const VERSION: u8 = 2;
-const WITHOUT_STATE_SECRET: u8 = 1;
 const FIRST_EPOCH: u32 = 0;
 /// A sealed identity has some 2 kB.
 const MAX_SEALED_BYTES: usize = 64 * 1024;

@@ -20,6 +20,7 @@
 mod actor;
 mod clients;
 mod identity;
+mod reception;
 mod setup;
 
 use std::{io::IsTerminal, process::ExitCode};
@@ -32,7 +33,10 @@ use cloister_link::{
 pub use cloister_stf::Payments;
 use cloister_stf::Program;
 use cloister_tee::Backend;
-use tokio::net::UnixStream;
+use tokio::{
+    net::UnixStream,
+    runtime::{Builder, Handle},
+};
 
 /// Runs the process `name` in the environment that `backend` opens, with calls that do what `program` says, from the host's first message to the end.
 pub fn main(name: &'static str, backend: &dyn Backend, program: &'static dyn Program) -> ExitCode {
@@ -49,8 +53,14 @@ pub fn main(name: &'static str, backend: &dyn Backend, program: &'static dyn Pro
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(place = panic.location().map(ToString::to_string), "a panic was caught");
     }));
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(backend, program)),
+    let engine = Builder::new_multi_thread().enable_all().build();
+    match engine.and_then(|engine| Ok((engine, reception::client_threads()?))) {
+        Ok((engine, clients)) => {
+            let code = engine.block_on(run(backend, program, clients.handle().clone()));
+            // What a client's call still does has nobody to answer.
+            clients.shutdown_background();
+            code
+        }
         Err(error) => {
             tracing::error!(%error, "no threads to run on");
             ExitCode::FAILURE
@@ -58,7 +68,7 @@ pub fn main(name: &'static str, backend: &dyn Backend, program: &'static dyn Pro
     }
 }
 
-async fn run(backend: &dyn Backend, program: &'static dyn Program) -> ExitCode {
+async fn run(backend: &dyn Backend, program: &'static dyn Program, client_threads: Handle) -> ExitCode {
     let stream = match transport::from_standard_input() {
         Ok(stream) => stream,
         Err(error) => {
@@ -67,7 +77,7 @@ async fn run(backend: &dyn Backend, program: &'static dyn Program) -> ExitCode {
         }
     };
     let (sender, receiver) = transport::split::<_, ToHost, ToEnclave>(stream);
-    let reason = serve(backend, program, &sender, receiver).await;
+    let reason = serve(backend, program, &sender, receiver, client_threads).await;
     let requested = reason == StopReason::Requested;
     if !requested {
         tracing::error!(%reason, "stopped");
@@ -84,19 +94,20 @@ async fn serve(
     program: &'static dyn Program,
     sender: &Sender<ToHost>,
     mut receiver: Receiver<UnixStream, ToEnclave>,
+    client_threads: Handle,
 ) -> StopReason {
     let start = match receiver.recv().await {
         Ok(ToEnclave::Start { protocol, .. }) if protocol != PROTOCOL => {
             return StopReason::Protocol(format!("the host speaks version {protocol}, this enclave {PROTOCOL}"));
         }
-        Ok(ToEnclave::Start { config, shard, spec_version, transaction_version, sealed_identity, url, .. }) => {
-            setup::Start { config, shard, spec_version, transaction_version, sealed_identity, url }
-        }
+        Ok(ToEnclave::Start {
+            config, shard, spec_version, transaction_version, sealed_identity, url, limits, ..
+        }) => setup::Start { config, shard, spec_version, transaction_version, sealed_identity, url, limits },
         Ok(_) => return StopReason::Protocol("the first message must be Start".into()),
         Err(error) => return StopReason::Protocol(error.to_string()),
     };
     match setup::set_up(backend, program, start) {
-        Ok(enclave) => actor::run(enclave, sender.clone(), receiver).await,
+        Ok(enclave) => actor::run(enclave, sender.clone(), receiver, client_threads).await,
         Err(error) => error.into(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cloister_chain_primitives::{H256, ShardId, config::MeasuredConfig, extrinsic::ChainVersion, registry::WorkerUrl};
 use cloister_claims::Collateral;
 use cloister_keys::{IncarnationKey, ShieldingKeyPair, TlsIdentity};
-use cloister_link::message::StopReason;
+use cloister_link::{ClientLimits, message::StopReason};
 use cloister_sidechain::{Engine, Identity, Setup, SnapshotRules};
 use cloister_stf::Program;
 use cloister_tee::{Backend, Tee};
@@ -27,6 +27,8 @@ pub struct Start {
     pub sealed_identity: Option<Vec<u8>>,
     /// Where clients find the worker.
     pub url: Option<WorkerUrl>,
+    /// What clients may use, as the host wishes.
+    pub limits: ClientLimits,
 }
 
 /// An enclave that is ready to follow layer one.
@@ -36,9 +38,11 @@ pub struct Enclave {
     pub shielding: Arc<ShieldingKeyPair>,
     pub tls: TlsIdentity,
     pub genesis: H256,
-    /// Of an identity that is new, or was kept in an older form.
+    /// Of an identity that is new.
     pub sealed_identity: Option<Vec<u8>>,
     pub collateral: Option<Collateral>,
+    /// Within this enclave's ceilings.
+    pub limits: ClientLimits,
 }
 
 /// Why an enclave could not be set up.
@@ -101,7 +105,7 @@ pub fn set_up(backend: &dyn Backend, program: &'static dyn Program, start: Start
         url: start.url,
         requested_shard: start.shard,
     })?;
-    Ok(Enclave { engine, tee, shielding, tls, genesis, sealed_identity, collateral })
+    Ok(Enclave { engine, tee, shielding, tls, genesis, sealed_identity, collateral, limits: start.limits.clamped() })
 }
 
 impl From<Error> for StopReason {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use cloister_link::{
-    PROTOCOL, StopReason, ToEnclave, ToHost,
+    ClientLimits, PROTOCOL, StopReason, ToEnclave, ToHost,
     transport::{Receiver, split},
 };
 use cloister_synthetic_layer_one::{Chain, Voters};
@@ -78,6 +78,7 @@ async fn without_hardware_the_production_enclave_stops() {
         transaction_version: 1,
         sealed_identity: None,
         url: None,
+        limits: ClientLimits::default(),
     };
     let (near, far) = StdUnixStream::pair().unwrap();
     near.set_nonblocking(true).unwrap();

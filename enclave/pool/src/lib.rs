@@ -117,9 +117,9 @@ impl Pool {
         !self.ready.is_empty()
     }
 
-    /// Hashes of the pending operations.
+    /// Hashes of the pending operations, [`MAX_TOLD`] at most.
     pub fn pending(&self) -> Vec<H256> {
-        self.known.iter().copied().collect()
+        self.known.iter().take(MAX_TOLD).copied().collect()
     }
 
     /// Takes a call of a sender whose next nonce in the newest state is `next`. Nonces in flight count as used.
@@ -296,6 +296,8 @@ impl Pool {
 pub const MAX_CALLS: usize = 20_000;
 /// How far ahead of the next nonce a call may be, and so how many of one sender may be pending.
 pub const MAX_PER_SENDER: Nonce = 1_024;
+/// Most pending operations that are named at once. Whoever asks costs the engine no more than these.
+pub const MAX_TOLD: usize = 1_000;
 
 #[cfg(test)]
 mod tests;

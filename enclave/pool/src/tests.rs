@@ -130,12 +130,23 @@ fn calls_that_never_come_up_do_not_keep_others_out() {
 }
 
 #[test]
+fn a_full_pool_names_no_more_operations_than_one_may_ask_for() {
+    let mut pool = full_of_gaps();
+    let told = pool.pending();
+    assert_eq!(told.len(), MAX_TOLD);
+    assert!(told.iter().all(|operation| pool.known.contains(operation)));
+    pool = Pool::default();
+    admit(&mut pool, 1, 0).unwrap();
+    assert_eq!(pool.pending(), [operation(1, 0)]);
+}
+
+#[test]
 fn in_a_full_pool_who_has_most_waiting_loses_its_last_call() {
     let mut pool = full_of_gaps();
     assert_eq!(admit(&mut pool, 0, 1_001), Err(Refused::Full), "no gain over equals");
     let displaced = pool.admit(call(100, 7), 0).unwrap().displaced.unwrap();
     assert_eq!(displaced.to_low_u64_be() as u32, 1_000, "the highest nonce");
-    assert!(!pool.pending().contains(&displaced));
+    assert!(!pool.known.contains(&displaced));
     // The first call of a sender may push out its own last one.
     let mut pool = Pool::default();
     for nonce in 1..MAX_PER_SENDER {

@@ -1,21 +1,14 @@
 //! One connection.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, sync::Arc};
 
 use cloister_wire::{H256, RpcReturnValue};
-use futures::{SinkExt, Stream, StreamExt, stream::SelectAll};
+use futures::{SinkExt, StreamExt, stream::SelectAll};
 use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     select,
-    sync::mpsc,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_tungstenite::{
@@ -25,54 +18,15 @@ use tokio_tungstenite::{
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    Call, Handler, Method, Reply, StatusUpdate,
+    Call, Handler, Limits, Method, Reply, StatusUpdate,
     message::{Incoming, Notification, Problem, Refused, Request, Response},
+    metered::Metered,
+    rate::Rate,
+    watched::Watched,
 };
-
-/// What one connection may use.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// Largest message, bytes. The largest request is about 33 kB in hex.
-    pub message_bytes: usize,
-    /// Most requests in one batch.
-    pub batch: usize,
-    /// Bytes of a batch's answers after which its other requests are refused.
-    pub batch_answers: usize,
-    /// Most operations watched at once.
-    pub watched: usize,
-    /// Until TLS and WebSocket stand.
-    pub handshake: Duration,
-    /// Until the handler has answered one call.
-    pub answer: Duration,
-    /// Until the client has taken one message.
-    pub write: Duration,
-    /// Silence after which the client is asked for a sign of life.
-    pub ping: Duration,
-    /// Silence after which the connection ends; above `ping`.
-    pub idle: Duration,
-    /// Until the client has answered the end.
-    pub close: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            message_bytes: 128 * 1024,
-            batch: 32,
-            batch_answers: 256 * 1024,
-            watched: 64,
-            handshake: Duration::from_secs(10),
-            answer: Duration::from_secs(30),
-            write: Duration::from_secs(20),
-            ping: Duration::from_secs(25),
-            idle: Duration::from_secs(60),
-            close: Duration::from_secs(5),
-        }
-    }
-}
 
 /// Why a connection ended other than by the client's or the enclave's wish.
 #[derive(Debug, thiserror::Error)]
@@ -87,9 +41,12 @@ pub enum Error {
     /// The client does not keep to the WebSocket protocol, or the transport broke.
     #[error("WebSocket: {0}")]
     WebSocket(#[source] Box<WebSocketError>),
-    /// A message was above [`Limits::message_bytes`].
+    /// A message was above [`Limits::message_bytes`], or its fragments without end.
     #[error("a message was too large")]
     MessageTooLarge,
+    /// A message was begun and did not end in time.
+    #[error("a message took too long")]
+    MessageTooSlow,
     /// The client did not take a message in time.
     #[error("the client does not read")]
     SlowReader,
@@ -116,8 +73,16 @@ where
         }
         () = shutdown.cancelled() => return Ok(()),
     };
-    let mut connection =
-        Connection { socket, handler, limits, watched: SelectAll::new(), last_heard: Instant::now(), pinged: false };
+    let now = Instant::now();
+    let mut connection = Connection {
+        socket,
+        handler,
+        limits,
+        rate: Rate::new(limits.requests_per_second, limits.request_burst, now),
+        watched: SelectAll::new(),
+        last_heard: now,
+        pinged: false,
+    };
     let (end, code) = select! {
         end = connection.run() => {
             let code = match end {
@@ -139,22 +104,27 @@ async fn handshake<S>(
     stream: S,
     tls: Arc<rustls::ServerConfig>,
     limits: &Limits,
-) -> Result<WebSocketStream<TlsStream<S>>, Error>
+) -> Result<WebSocketStream<Metered<TlsStream<S>>>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let stream = TlsAcceptor::from(tls).accept(stream).await.map_err(Error::Tls)?;
+    // Twice, for the headers of small fragments and for what is read ahead.
+    let stream = Metered::new(stream, limits.message_bytes.saturating_mul(2).saturating_add(READ_BUFFER_BYTES));
     let config = WebSocketConfig::default()
         .max_message_size(Some(limits.message_bytes))
         .max_frame_size(Some(limits.message_bytes))
         .read_buffer_size(READ_BUFFER_BYTES);
-    accept_async_with_config(stream, Some(config)).await.map_err(websocket)
+    let mut socket = accept_async_with_config(stream, Some(config)).await.map_err(websocket)?;
+    socket.get_mut().end_message();
+    Ok(socket)
 }
 
 struct Connection<S> {
-    socket: WebSocketStream<TlsStream<S>>,
+    socket: WebSocketStream<Metered<TlsStream<S>>>,
     handler: Arc<dyn Handler>,
     limits: Limits,
+    rate: Rate,
     watched: SelectAll<Watched>,
     last_heard: Instant,
     /// Whether the client was asked for a sign of life since it was last heard.
@@ -166,19 +136,29 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     /// Answers messages one after another and passes on updates between and during them. While a call is under way
-    /// nothing is read, so that a client that asks faster than it is answered fills its own buffers, not ours.
+    /// nothing is read, nor above the client's rate, so that a client that asks faster than it is answered fills its
+    /// own buffers, not ours.
     async fn run(&mut self) -> Result<(), Error> {
         loop {
             let silence = if self.pinged { self.limits.idle } else { self.limits.ping };
-            let deadline = self.last_heard.checked_add(silence).unwrap_or(self.last_heard);
+            let ready = self.rate.ready().unwrap_or(self.last_heard);
+            // While it is not read a client cannot be heard.
+            let listening = self.last_heard.max(ready);
+            let deadline = listening.checked_add(silence).unwrap_or(listening);
+            let socket = &mut self.socket;
+            let message = async {
+                if ready > Instant::now() {
+                    sleep_until(ready).await;
+                }
+                socket.next().await
+            };
             select! {
-                message = self.socket.next() => {
+                message = message => {
                     match message {
-                        Some(Ok(Message::Text(text))) => self.answer(text.as_bytes()).await?,
-                        Some(Ok(Message::Binary(bytes))) => self.answer(&bytes).await?,
                         Some(Ok(Message::Close(_))) | None => return Ok(()),
-                        Some(Ok(_)) => {}
+                        Some(Ok(message)) => self.hear(message).await?,
                         Some(Err(WebSocketError::Capacity(_))) => return self.refuse_oversized().await,
+                        Some(Err(_)) if self.socket.get_ref().is_endless() => return self.refuse_oversized().await,
                         Some(Err(error)) => return Err(websocket(error)),
                     }
                     self.last_heard = Instant::now();
@@ -198,12 +178,41 @@ where
         }
     }
 
+    async fn hear(&mut self, message: Message) -> Result<(), Error> {
+        let bytes: &[u8] = match &message {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+            control => {
+                self.rate.charge(1, Instant::now());
+                let stream = self.socket.get_mut();
+                stream.end_control(control.len());
+                // Signs of life amidst a message are none of the message's.
+                if stream.is_slow(self.limits.idle) {
+                    return Err(Error::MessageTooSlow);
+                }
+                if control.is_ping() {
+                    // The answers to pings are buffered without bound for a client that does not read them.
+                    let flushed = timeout(self.limits.write, self.socket.flush()).await;
+                    return flushed.map_err(|_| Error::SlowReader)?.map_err(websocket);
+                }
+                return Ok(());
+            }
+        };
+        self.socket.get_mut().end_message();
+        self.answer(bytes).await
+    }
+
     async fn answer(&mut self, message: &[u8]) -> Result<(), Error> {
+        let incoming = Incoming::parse(message, self.limits.batch);
+        let now = Instant::now();
+        self.rate.charge(incoming.cost(self.limits.batch), now);
+        // For all calls together: who sends many at once keeps a connection busy for no longer than others.
+        let deadline = now.checked_add(self.limits.answer).unwrap_or(now);
         // Watched from now on, but heard of only after their hash.
         let mut fresh = Vec::new();
-        match Incoming::parse(message, self.limits.batch) {
+        match incoming {
             Incoming::Single(request) => {
-                if let Some(response) = self.respond(request, &mut fresh).await? {
+                if let Some(response) = self.respond(request, deadline, &mut fresh).await? {
                     self.send_json(&response).await?;
                 }
             }
@@ -213,12 +222,12 @@ where
                 for request in requests {
                     let request = match request {
                         // All answers wait in memory for the last one: a small batch must not ask for large ones.
-                        Ok(Request { id: Some(id), .. }) if bytes >= self.limits.batch_answers => {
+                        Ok(Request { id: Some(id), .. }) if bytes >= self.limits.answer_bytes => {
                             Err(Refused { id, problem: Problem::AnswersTooLarge })
                         }
                         request => request,
                     };
-                    if let Some(response) = self.respond(request, &mut fresh).await? {
+                    if let Some(response) = self.respond(request, deadline, &mut fresh).await? {
                         bytes = bytes.saturating_add(response.bytes());
                         responses.push(response);
                     }
@@ -236,6 +245,7 @@ where
     async fn respond(
         &mut self,
         request: Result<Request, Refused>,
+        deadline: Instant,
         fresh: &mut Vec<Watched>,
     ) -> Result<Option<Response>, Error> {
         let Request { id, method, params } = match request {
@@ -253,11 +263,14 @@ where
                 Ok(Some(Call::SubmitAndWatch(_))) if self.watches_too_many(fresh) => {
                     Response::value(&RpcReturnValue::error(TOO_MANY_WATCHED), id)
                 }
-                Ok(Some(call)) => match self.call(call).await? {
+                Ok(Some(call)) => match self.call(call, deadline).await? {
+                    Reply::Answer(value) if value.value.len().saturating_mul(2) > self.limits.answer_bytes => {
+                        Response::value(&RpcReturnValue::error(ANSWER_TOO_LARGE), id)
+                    }
                     Reply::Answer(value) => Response::value(&value, id),
                     Reply::Watch { hash, updates } => {
                         if wants_answer {
-                            fresh.push(Watched { hash, updates, ended: false });
+                            fresh.push(Watched::new(hash, updates));
                         }
                         Response::hash(&hash, id)
                     }
@@ -267,14 +280,19 @@ where
         Ok(wants_answer.then_some(response))
     }
 
-    async fn call(&mut self, call: Call) -> Result<Reply, Error> {
+    async fn call(&mut self, call: Call, deadline: Instant) -> Result<Reply, Error> {
+        if Instant::now() >= deadline {
+            return Ok(Reply::Answer(RpcReturnValue::error(NO_ANSWER)));
+        }
         let handler = self.handler.clone();
-        let mut reply = std::pin::pin!(timeout(self.limits.answer, handler.call(call)));
+        let mut reply = AbortOnDropHandle::new(tokio::spawn(async move { handler.call(call).await }));
         loop {
             select! {
-                reply = &mut reply => {
-                    return Ok(reply.unwrap_or_else(|_| Reply::Answer(RpcReturnValue::error(NO_ANSWER))));
-                }
+                reply = timeout_at(deadline, &mut reply) => return Ok(match reply {
+                    Ok(Ok(reply)) => reply,
+                    // Too late, or it panicked.
+                    _ => Reply::Answer(RpcReturnValue::error(NO_ANSWER)),
+                }),
                 Some((hash, update)) = self.watched.next(), if !self.watched.is_empty() => {
                     self.notify(&hash, update).await?;
                 }
@@ -325,32 +343,12 @@ where
             let _ = stream.shutdown().await;
             if code == CloseCode::Size {
                 // Who is still writing would see a broken connection before the last answer.
+                let stream = stream.get_mut();
                 let mut rest = [0; 1024];
                 while matches!(stream.read(&mut rest).await, Ok(read) if read > 0) {}
             }
         };
         let _ = timeout(self.limits.close, farewell).await;
-    }
-}
-
-/// The updates of one operation.
-struct Watched {
-    hash: H256,
-    updates: mpsc::Receiver<StatusUpdate>,
-    ended: bool,
-}
-
-impl Stream for Watched {
-    type Item = (H256, StatusUpdate);
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        let update = futures::ready!(self.updates.poll_recv(context));
-        self.ended = update.as_ref().is_none_or(|update| update.last);
-        let hash = self.hash;
-        Poll::Ready(update.map(|update| (hash, update)))
     }
 }
 
@@ -361,29 +359,5 @@ fn websocket(error: WebSocketError) -> Error {
 /// Before TLS and WebSocket hand a message on, its bytes lie here; longer ones grow it up to their limit.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 const TOO_MANY_WATCHED: &str = "too many operations are watched on this connection";
+const ANSWER_TOO_LARGE: &str = "the answer is too large";
 const NO_ANSWER: &str = "the enclave did not answer in time";
-
-#[cfg(test)]
-mod tests {
-    use cloister_wire::TrustedOperationStatus;
-
-    use super::*;
-
-    #[test]
-    fn limits_fit_together() {
-        let limits = Limits::default();
-        assert!(limits.ping < limits.idle);
-        assert!(limits.message_bytes > 2 * 16_384 + 200);
-    }
-
-    #[tokio::test]
-    async fn nothing_follows_the_last_update() {
-        let (sender, updates) = mpsc::channel(4);
-        let update = |last| StatusUpdate { status: TrustedOperationStatus::Ready, error: None, last };
-        sender.try_send(update(false)).unwrap();
-        sender.try_send(update(true)).unwrap();
-        sender.try_send(update(false)).unwrap();
-        let watched = Watched { hash: H256::zero(), updates, ended: false };
-        assert_eq!(watched.map(|(_, update)| update.last).collect::<Vec<_>>().await, [false, true]);
-    }
-}

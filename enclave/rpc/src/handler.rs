@@ -14,8 +14,9 @@ pub trait Handler: Send + Sync {
         &Method::ALL
     }
 
-    /// Answers `call`. A future that is dropped (the connection ended, or its answer took too long) may have had its
-    /// effect.
+    /// Answers `call`, in a task of its own: what it holds meanwhile, such as a permit that others wait for, it never
+    /// holds for longer because a client does not read. A future that is dropped (the connection ended, or its answer
+    /// took too long) may have had its effect.
     fn call(&self, call: Call) -> BoxFuture<'_, Reply>;
 }
 

@@ -17,10 +17,17 @@
 #![warn(missing_docs)]
 
 mod call;
+mod calls;
 mod connection;
 mod handler;
+mod limits;
 mod message;
+mod metered;
+mod rate;
+mod watched;
 
 pub use call::{Call, Method, ParamsError};
-pub use connection::{Error, Limits, serve};
+pub use calls::calls;
+pub use connection::{Error, serve};
 pub use handler::{Handler, Reply, StatusUpdate};
+pub use limits::Limits;

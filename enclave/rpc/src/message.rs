@@ -57,6 +57,17 @@ impl Incoming {
     }
 }
 
+impl Incoming {
+    /// For how many requests a message counts: what cannot be read is not cheaper than what can.
+    pub(crate) fn cost(&self, max_batch: usize) -> usize {
+        match self {
+            Self::Batch(requests) => requests.len(),
+            Self::Single(Err(Refused { problem: Problem::BatchTooLarge, .. })) => max_batch,
+            Self::Single(_) => 1,
+        }
+    }
+}
+
 impl Request {
     fn parse(entry: Value) -> Result<Self, Refused> {
         let Value::Object(mut fields) = entry else { return Err(INVALID) };

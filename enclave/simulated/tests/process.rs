@@ -12,7 +12,7 @@ use cloister_attestation::{Roots, verify};
 use cloister_chain_primitives::{AccountId, H256, config::MeasuredConfig, registry::report_data, storage};
 use cloister_claims::{Collateral, TeeKind};
 use cloister_link::{
-    PROTOCOL, StopReason, ToEnclave, ToHost,
+    ClientLimits, PROTOCOL, StopReason, ToEnclave, ToHost,
     transport::{Receiver, Sender, split},
 };
 use cloister_synthetic_layer_one::{Chain, State, Voters};
@@ -56,6 +56,7 @@ impl Enclave {
             transaction_version: 1,
             sealed_identity,
             url: Some(b"wss://localhost:2000".to_vec().try_into().unwrap()),
+            limits: ClientLimits::default(),
         };
         sender.send(start).await.unwrap();
         Self { sender, receiver, _child: child }

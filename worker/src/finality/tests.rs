@@ -3,7 +3,13 @@ use jsonrpsee::server::ServerHandle;
 use tokio::{io::DuplexStream, time::timeout};
 
 use super::*;
-use crate::testing::{FakeNode, PATIENCE, VERSION, justification};
+use crate::{
+    layer_one::{
+        hex_text,
+        meddler::{Meddling, meddle},
+    },
+    testing::{FakeNode, PATIENCE, VERSION, justification},
+};
 
 struct Chain {
     node: FakeNode,
@@ -134,7 +140,7 @@ async fn an_announcement_is_used_before_the_node_counts_the_block_as_final() {
 
 #[tokio::test]
 async fn headers_that_do_not_fit_a_frame_wait_for_the_next_batch() {
-    let mut chain = chain().await;
+    let chain = chain().await;
     chain.node.grow(3);
     let mut headers: Vec<_> = chain.node.state().headers[1..].to_vec();
     for header in &mut headers {
@@ -153,6 +159,147 @@ async fn next_finality(
     let last = headers.last().unwrap();
     synced.send_replace(Some(Synced { number: last.number, hash: last.hash() }));
     range(&Batch { headers, justification })
+}
+
+/// An enclave that is fed by a follower.
+struct Fed {
+    node: FakeNode,
+    enclave: Receiver<DuplexStream, ToEnclave>,
+    synced: watch::Sender<Option<Synced>>,
+    follower: tokio::task::JoinHandle<()>,
+    _to_host: Sender<ToHost>,
+    _handle: ServerHandle,
+}
+
+/// By a node with six blocks that is meddled with. The enclave may take so long with a batch.
+async fn fed(meddling: impl FnOnce(&FakeNode) -> Vec<Meddling>, patience: Duration) -> Fed {
+    let node = FakeNode::new();
+    node.grow(6);
+    let (address, _handle) = node.serve("127.0.0.1:0").await;
+    let address = meddle(address, meddling(&node)).await;
+    let layer_one = Arc::new(LayerOne::new(format!("ws://{address}")));
+    let (near, far) = tokio::io::duplex(1024 * 1024);
+    let (sender, _) = transport::split::<_, ToEnclave, ToHost>(near);
+    let (_to_host, enclave) = transport::split::<_, ToHost, ToEnclave>(far);
+    let (synced, follow_synced) = watch::channel(Some(Synced { number: 0, hash: node.hash(0) }));
+    let follower = Follower { patience, ..Follower::new(layer_one) };
+    let follower = tokio::spawn(follower.run(sender, follow_synced));
+    Fed { node, enclave, synced, follower, _to_host, _handle }
+}
+
+impl Fed {
+    /// The first and the last height of the next batch, and its justification.
+    async fn next(&mut self) -> (BlockNumber, BlockNumber, Vec<u8>) {
+        let message = timeout(PATIENCE, self.enclave.recv()).await.expect("finality comes").unwrap();
+        let ToEnclave::Finality { headers, justification } = message else { panic!("unexpected {message:?}") };
+        (headers.first().unwrap().number, headers.last().unwrap().number, justification)
+    }
+
+    /// The enclave says up to where it follows, whether that is news or not.
+    fn say_synced(&self, number: BlockNumber) {
+        self.synced.send_replace(Some(Synced { number, hash: self.node.hash(number) }));
+    }
+
+    /// As the last justification for a block has to be.
+    fn justification(&self, number: BlockNumber) -> Vec<u8> {
+        justification(&self.node.state().headers[number as usize])
+    }
+
+    async fn end(self) {
+        drop(self.synced);
+        timeout(PATIENCE, self.follower).await.expect("ends with the session").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_refused_announcement_is_dropped_and_the_batch_given_again() {
+    let altered = |node: &FakeNode| {
+        let honest = justification(&node.state().headers[6]);
+        let mut altered = honest.clone();
+        altered[0] ^= 0x80;
+        (honest, altered)
+    };
+    let swapped = |node: &FakeNode| {
+        let (honest, altered) = altered(node);
+        vec![Meddling::Swaps(hex_text(&honest), hex_text(&altered))]
+    };
+    let mut fed = fed(swapped, PATIENCE).await;
+    fed.node.finalize(4);
+    assert_eq!(fed.next().await, (1, 4, fed.justification(4)));
+    fed.say_synced(4);
+    // Announced before the node itself counts it as final.
+    fed.node.finalize(6);
+    fed.node.state().finalized = 4;
+    assert_eq!(fed.next().await, (5, 6, altered(&fed.node).1));
+    fed.node.state().finalized = 6;
+    fed.say_synced(4);
+    assert_eq!(fed.next().await, (5, 6, fed.justification(6)));
+    fed.say_synced(6);
+    fed.end().await;
+}
+
+#[tokio::test]
+async fn a_batch_to_which_the_enclave_says_nothing_is_given_again() {
+    let mut fed = fed(|_| vec![], Duration::from_millis(50)).await;
+    fed.node.finalize(4);
+    for _ in 0..3 {
+        assert_eq!(fed.next().await, (1, 4, fed.justification(4)));
+    }
+    fed.end().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_no_message_holds_stops_nothing_for_good() {
+    let Chain { node, mut follower, _handle } = chain().await;
+    node.grow(2);
+    node.state().headers[2].digest.logs.push(DigestItem::Other(vec![0; MAX_FRAME]));
+    node.finalize(2);
+    let (near, far) = tokio::io::duplex(1024 * 1024);
+    let (sender, _receiver) = transport::split::<_, ToEnclave, ToHost>(near);
+    let (_to_host, mut enclave) = transport::split::<_, ToHost, ToEnclave>(far);
+    let (_synced, mut synced) = watch::channel(Some(Synced { number: 1, hash: node.hash(1) }));
+    let error = timeout(PATIENCE, follower.follow(&sender, &mut synced)).await.unwrap().unwrap_err();
+    assert!(matches!(error, FinalityError::TooLong { first: 2, last: 2, length } if length > MAX_FRAME), "{error}");
+
+    node.state().headers[2].digest.logs.clear();
+    let message = tokio::select! {
+        ended = follower.follow(&sender, &mut synced) => panic!("{ended:?}"),
+        message = timeout(PATIENCE, enclave.recv()) => message.unwrap().unwrap(),
+    };
+    let ToEnclave::Finality { headers, justification } = message else { panic!("unexpected {message:?}") };
+    assert_eq!(range(&Batch { headers, justification }), (2, 2));
+}
+
+#[tokio::test]
+async fn a_justification_that_no_message_holds_is_none() {
+    let node = FakeNode::new();
+    let mut longest = justification(&node.state().headers[0]);
+    longest.resize(MAX_JUSTIFICATION_BYTES, 0);
+    assert!(Announced::new(longest.clone()).is_some());
+    longest.push(0);
+    assert_eq!(Announced::new(longest), None);
+}
+
+#[tokio::test]
+async fn changes_of_authorities_that_the_enclave_has_not_verified_are_forgotten() {
+    let mut chain = chain().await;
+    chain.node.grow(4);
+    let honest = chain.node.clone().state().headers.clone();
+    // Invented: it would take effect at block 25.
+    chain.node.announce_change(20);
+    chain.node.grow(5);
+    chain.node.finalize(10);
+    for _ in 0..2 * MAX_PROPOSED {
+        assert_eq!(chain.next(0).await, Some((1, 10)));
+    }
+    assert_eq!((chain.follower.changes.len(), chain.follower.proposed.len()), (0, 1));
+
+    // The enclave still is where it was, and the node has come to its senses.
+    chain.node.state().headers = honest;
+    chain.node.grow(40);
+    chain.node.state().justified.clear();
+    chain.node.finalize(44);
+    assert_eq!(chain.next(0).await, Some((1, 44)));
 }
 
 #[tokio::test]

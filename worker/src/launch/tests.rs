@@ -1,5 +1,5 @@
 use cloister_chain_primitives::config::Checkpoint;
-use cloister_link::PROTOCOL;
+use cloister_link::{ClientLimits, PROTOCOL};
 use tempfile::TempDir;
 
 use super::*;
@@ -29,6 +29,7 @@ async fn speaking(words: &[ToHost]) -> (TempDir, Launch) {
         shard: None,
         version: VERSION,
         url: None,
+        limits: ClientLimits::default(),
     };
     (directory, launch)
 }

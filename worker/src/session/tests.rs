@@ -1,4 +1,5 @@
 mod keeping;
+mod lies;
 
 use cloister_link::transport;
 use jsonrpsee::server::ServerHandle;
@@ -12,7 +13,9 @@ use tokio::{
 
 use super::*;
 use crate::{
+    admission::Bounds,
     funds::Sponsor,
+    listener::{BoundedListener, Port},
     registration::Obstacle,
     relay,
     testing::{FakeNode, PATIENCE, VERSION, account, identity, purse, registration, shard, status},
@@ -57,7 +60,9 @@ async fn stage_of(place: Option<Place>, silence: Duration) -> Stage {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let trusted = listener.local_addr().unwrap();
     let mut services = JoinSet::new();
-    let accepting = relay::accept(listener, connections.clone(), shared.clone());
+    let bounds = Bounds { connections: 16, per_peer: 16, per_second_per_peer: 1_000 };
+    let listener = BoundedListener::new(listener, Port::Trusted, bounds, shared.clone());
+    let accepting = relay::accept(listener, connections.clone());
     services.spawn(async {
         accepting.await;
         Ok(())
@@ -133,6 +138,7 @@ async fn an_enclave_introduces_itself() {
         version: VERSION,
         sealed_identity: Some(vec![3]),
         url: None,
+        limits: ClientLimits { connections: 9, ..ClientLimits::default() },
     };
     let introduced = introduce(&sender, &mut receiver, introduction).await.unwrap();
     assert_eq!((introduced.shard, introduced.kind), (shard(), TeeKind::Simulated));
@@ -146,6 +152,7 @@ async fn an_enclave_introduces_itself() {
         transaction_version,
         sealed_identity: Some(vec![3]),
         url: None,
+        limits: ClientLimits { connections: 9, ..ClientLimits::default() },
     };
     assert_eq!(host.recv().await.unwrap(), start);
 }
@@ -159,8 +166,14 @@ async fn introductions_that_go_wrong_have_their_own_errors() {
         }
         enclave.flush().await.unwrap();
         drop((enclave, host));
-        let introduction =
-            Introduction { config: vec![], shard: None, version: VERSION, sealed_identity: None, url: None };
+        let introduction = Introduction {
+            config: vec![],
+            shard: None,
+            version: VERSION,
+            sealed_identity: None,
+            url: None,
+            limits: ClientLimits::default(),
+        };
         introduce(&sender, &mut receiver, introduction).await.unwrap_err()
     }
     let error = introduced(Some(identity(PROTOCOL + 1))).await;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use cloister_chain_primitives::AccountId;
 use cloister_claims::{Collateral, Evidence, TeeKind};
-use cloister_tee::{Attester, OsEntropy, Sealer};
+use cloister_tee::{Attester, Entropy, OsEntropy, Sealer};
 use sp_core::{Pair, ed25519};
 
 use super::*;
@@ -43,6 +43,15 @@ impl Sealer for Fixed {
     }
 }
 
+/// An environment without randomness.
+struct Starved;
+
+impl Entropy for Starved {
+    fn fill(&self, _: &mut [u8]) -> Result<(), cloister_tee::Error> {
+        Err(cloister_tee::Error::Entropy)
+    }
+}
+
 /// One for all tests, because drawing it is slow.
 fn identity() -> &'static SealedIdentity {
     static IDENTITY: OnceLock<SealedIdentity> = OnceLock::new();
@@ -53,14 +62,14 @@ fn refusal(tee: &Tee, genesis: &H256, sealed: &[u8]) -> Error {
     SealedIdentity::unseal(tee, genesis, sealed).err().unwrap()
 }
 
-/// Version 1: a key of tests, and no other.
-fn version_1() -> Vec<u8> {
-    [&[1][..], &[7; 32], &[0; 4], &[9; 32], include_bytes!("test-rsa-key.der")].concat()
+/// The plaintext, with a key of tests, and no other.
+fn plaintext() -> Vec<u8> {
+    [&[2][..], &[7; 32], &[5; 32], &[0; 4], &[9; 32], include_bytes!("test-rsa-key.der")].concat()
 }
 
-/// The same with the state secret that version 2 has.
-fn version_2() -> Vec<u8> {
-    [&[2][..], &[7; 32], &[5; 32], &[0; 4], &[9; 32], include_bytes!("test-rsa-key.der")].concat()
+/// Version 1, which had no state secret.
+fn version_1() -> Vec<u8> {
+    [&[1][..], &[7; 32], &[0; 4], &[9; 32], include_bytes!("test-rsa-key.der")].concat()
 }
 
 #[test]
@@ -96,7 +105,7 @@ fn other_code_another_chain_and_altered_bytes_do_not_open() {
 
 #[test]
 fn the_plaintext_is_frozen() {
-    let opened = SealedIdentity::from_bytes(&version_2()).unwrap();
+    let opened = SealedIdentity::from_bytes(&plaintext()).unwrap();
     assert_eq!(opened.account.account(), AccountId::new(ed25519::Pair::from_seed(&[7; 32]).public().0));
     let public = opened.shielding.public();
     assert_eq!(
@@ -105,35 +114,41 @@ fn the_plaintext_is_frozen() {
     );
     assert_eq!(*opened.state_secret.to_bytes(), [5; 32]);
     assert!(!opened.must_be_kept);
-    assert_eq!(opened.to_bytes().as_slice(), version_2());
+    assert_eq!(opened.to_bytes().as_slice(), plaintext());
+}
+
+/// A downgrade: sealed by an enclave of the same code and platform or not, no other version is read.
+#[test]
+fn other_versions_are_refused() {
+    let with_version = |version: u8| [&[version], &plaintext()[1..]].concat();
+    for plaintext in [version_1(), with_version(0), with_version(1), with_version(3), with_version(255), vec![1]] {
+        let sealed = cloister_tee::seal(&tee(1), &GENESIS, Purpose::Identity, &plaintext).unwrap();
+        assert_eq!(refusal(&tee(1), &GENESIS, &sealed), Error::UnknownVersion);
+    }
 }
 
 #[test]
-fn what_the_version_before_sealed_opens_and_gets_a_state_secret() {
-    let sealed = cloister_tee::seal(&tee(1), &GENESIS, Purpose::Identity, &version_1()).unwrap();
-    let [first, second] = [(); 2].map(|()| SealedIdentity::unseal(&tee(1), &GENESIS, &sealed).unwrap());
-    assert!(first.must_be_kept);
-    assert_ne!(first.state_secret.to_bytes(), second.state_secret.to_bytes(), "drawn");
-    let mut expected = version_2();
-    expected[33..65].copy_from_slice(first.state_secret.to_bytes().as_slice());
-    assert_eq!(first.to_bytes().as_slice(), expected);
+fn without_randomness_there_is_no_identity() {
+    let starved = Tee { entropy: Box::new(Starved), ..tee(1) };
+    let no_entropy = Error::Tee(cloister_tee::Error::Entropy);
+    assert_eq!(SealedIdentity::draw(&starved).err().unwrap(), no_entropy);
+    // One that was sealed opens, and is not sealed again with what nobody drew.
+    let sealed = identity().seal(&tee(1), &GENESIS).unwrap();
+    let opened = SealedIdentity::unseal(&starved, &GENESIS, &sealed).unwrap();
+    assert_eq!(opened.seal(&starved, &GENESIS).unwrap_err(), no_entropy);
 }
 
 #[test]
 fn malformed_plaintexts_are_refused() {
-    let good = version_2();
-    let mut newer = good.clone();
-    newer[0] = 3;
+    let good = plaintext();
     let keys = Error::Keys(cloister_keys::Error::PrivateKeyEncoding);
     for (bytes, error) in [
         (vec![], Error::Malformed),
-        (newer, Error::UnknownVersion),
         (good[..32].to_vec(), Error::Malformed),
         (good[..64].to_vec(), Error::Malformed),
         (good[..72].to_vec(), keys.clone()),
         (good[..good.len() - 1].to_vec(), keys.clone()),
-        ([&good[..], &[0]].concat(), keys.clone()),
-        (version_1()[..40].to_vec(), keys),
+        ([&good[..], &[0]].concat(), keys),
     ] {
         let sealed = cloister_tee::seal(&tee(1), &GENESIS, Purpose::Identity, &bytes).unwrap();
         assert_eq!(refusal(&tee(1), &GENESIS, &sealed), error);

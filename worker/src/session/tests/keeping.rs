@@ -328,3 +328,19 @@ async fn a_disk_that_fails_ends_the_session_before_anything_is_called_stored() {
     assert_eq!(error.to_string(), "the store of the shard: simulated: the disk is gone");
     assert_eq!(error.exit_code(), 1);
 }
+
+#[tokio::test]
+async fn requests_to_keep_nothing_are_bounded_too() {
+    let disk = Disk::default();
+    disk.change(|state| state.is_held = true);
+    let ((sender, _receiver), _enclave) = link();
+    let (shared, mut feeds) = (Arc::new(Shared::new()), JoinSet::new());
+    let mut keeper = Keeper::start(Some(disk.place()), &shared, &sender, &mut feeds);
+    let refused = (1..1_000_000).find_map(|sequence| Some((sequence, keeper.store(sequence, vec![]).err()?)));
+    let (sequence, error) = refused.expect("it ends");
+    assert!(matches!(error, WorkerError::StoreOverrun), "{error}");
+    assert_eq!((sequence, error.exit_code()), (1024 * 1024 * 1024 / 4096 + 1, 3));
+    disk.change(|state| state.is_held = false);
+    drop(feeds);
+    keeper.finish().await.unwrap();
+}

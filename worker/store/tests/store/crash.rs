@@ -1,8 +1,8 @@
 //! A crash at every operation of the disk: what was said to be durable is there, and nothing half.
-use std::path::Path;
+use std::{io, path::Path};
 
 use cloister_simulation::torn::{Replay, TornDisk, Unsynced};
-use cloister_store::{Kept, Store, StoreError, Write};
+use cloister_store::{Kept, StorageBackend, Store, StoreError, Write};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -123,6 +123,70 @@ fn a_commit_that_the_disk_refuses_is_an_error_and_loses_nothing() {
         let recovery = recovered(&open(&TornDisk::with(disk.contents())).unwrap());
         assert!([kept, kept + 1].iter().any(|mark| recovery == [Kept::Mark(vec![*mark])]), "{recovery:?}");
     }
+}
+
+/// Says that it has synced, and has not.
+#[derive(Debug)]
+struct Lying(TornDisk);
+
+impl StorageBackend for Lying {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write(offset, bytes)
+    }
+}
+
+/// Nobody can keep what a disk only says it has. But what is left of it is never taken for what it is not: it is what
+/// some earlier commit made it, which only layer one can tell from the newest, or it is damaged.
+#[test]
+fn a_disk_that_lies_about_syncing_loses_commits_and_never_mixes_them() {
+    let created = created();
+    let (mut whole, mut older, mut damaged) = (0, 0, 0);
+    for seed in 0..SEEDS {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let disk = TornDisk::with(created.clone());
+        let store = Store::with_backend(Lying(disk.clone()), Path::new("simulated"), shard()).unwrap();
+        let (mut model, mut author) = (Model::default(), Author::new(60_000));
+        let mut commits = vec![model.recovery()];
+        while commits.len() < COMMITS {
+            let writes = author.commit(&model, &mut random);
+            if model.commit(&writes) {
+                store.commit(&writes).unwrap();
+                commits.push(model.recovery());
+            }
+        }
+        drop(store);
+        for unsynced in [Unsynced::Lost, Unsynced::Kept, Unsynced::Some, Unsynced::Torn].into_iter().cycle().take(400) {
+            let mut replay = Replay::new(created.clone(), &disk);
+            replay.advance(random.gen_range(0..=disk.operations()));
+            match open(&TornDisk::with(replay.crash(unsynced, &mut random))) {
+                Ok(store) => {
+                    let recovery = recovered(&store);
+                    let at = commits.iter().rposition(|commit| *commit == recovery);
+                    let at = at.unwrap_or_else(|| panic!("seed {seed}, {unsynced:?}: this was never kept"));
+                    if at + 1 == commits.len() { whole += 1 } else { older += 1 }
+                }
+                Err(StoreError::Damaged { .. }) => damaged += 1,
+                Err(error) => panic!("seed {seed}, {unsynced:?}: {error}"),
+            }
+        }
+    }
+    assert!(whole > 0 && older > 0 && damaged > 0, "{whole} whole, {older} older, {damaged} damaged");
 }
 
 const SEEDS: u64 = 3;

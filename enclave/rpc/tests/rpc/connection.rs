@@ -1,194 +1,20 @@
-//! Connections as clients see them: TLS and WebSocket over memory, a handler that does what the test says.
+//! Requests and answers, and how connections end.
 
-use std::{
-    future::pending,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use cloister_keys::TlsIdentity;
-use cloister_rpc::{Call, Error, Handler, Limits, Method, Reply, StatusUpdate, serve};
+use cloister_rpc::{Call, Error, Limits, Method};
 use cloister_wire::{
-    DirectRequestStatus, H256, Request, RpcReturnValue, ShardId,
-    TrustedOperationStatus::{self, InSidechainBlock, Invalid, Ready, Submitted},
+    DirectRequestStatus, H256, RpcReturnValue,
+    TrustedOperationStatus::{InSidechainBlock, Invalid, Ready, Submitted},
 };
-use codec::{Decode, DecodeAll, Encode};
-use futures::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs::default_provider, pki_types::ServerName};
+use codec::{DecodeAll, Encode};
+use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncWriteExt, DuplexStream, duplex},
-    sync::{Semaphore, mpsc},
-    task::JoinHandle,
-};
-use tokio_rustls::{TlsConnector, client::TlsStream};
-use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{Message, protocol::frame::coding::CloseCode},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
-const HASH: H256 = H256::repeat_byte(0xab);
-
-/// Counts what it is asked; answers as the test wants.
-struct TestHandler {
-    calls: Mutex<Vec<Call>>,
-    /// `system_name` is answered once there is a permit.
-    permits: Semaphore,
-    /// Ends of watched operations, to be taken by the test.
-    watched: mpsc::UnboundedSender<mpsc::Sender<StatusUpdate>>,
-    methods: Vec<Method>,
-}
-
-impl Handler for TestHandler {
-    fn methods(&self) -> &[Method] {
-        &self.methods
-    }
-
-    fn call(&self, call: Call) -> BoxFuture<'_, Reply> {
-        self.calls.lock().unwrap().push(call.clone());
-        async move {
-            match call {
-                Call::Name => {
-                    self.permits.acquire().await.unwrap().forget();
-                    Reply::Answer(RpcReturnValue::ok("name"))
-                }
-                Call::Version => Reply::Answer(RpcReturnValue::ok("version")),
-                Call::Metadata => Reply::Answer(RpcReturnValue::ok(vec![7u8; 60_000])),
-                Call::Health => pending().await,
-                Call::ShardVault => Reply::Answer(RpcReturnValue::error("no vault")),
-                Call::Submit(_) => Reply::Answer(RpcReturnValue {
-                    value: HASH.encode(),
-                    do_watch: false,
-                    status: DirectRequestStatus::TrustedOperationStatus(Submitted),
-                }),
-                Call::SubmitAndWatch(_) => {
-                    let (sender, updates) = mpsc::channel(8);
-                    self.watched.send(sender).unwrap();
-                    Reply::Watch { hash: HASH, updates }
-                }
-                other => Reply::Answer(RpcReturnValue::error(format!("{other:?}"))),
-            }
-        }
-        .boxed()
-    }
-}
-
-struct Server {
-    handler: Arc<TestHandler>,
-    watched: mpsc::UnboundedReceiver<mpsc::Sender<StatusUpdate>>,
-    shutdown: CancellationToken,
-    connection: JoinHandle<Result<(), Error>>,
-}
-
-impl Server {
-    /// Serves one end of a pipe and gives the other.
-    fn start(limits: Limits, identity: &TlsIdentity, methods: Vec<Method>) -> (Self, DuplexStream) {
-        let (ours, theirs) = duplex(16 * 1024);
-        let (sender, watched) = mpsc::unbounded_channel();
-        let handler =
-            Arc::new(TestHandler { calls: Mutex::default(), permits: Semaphore::new(0), watched: sender, methods });
-        let shutdown = CancellationToken::new();
-        let connection = tokio::spawn(serve(ours, identity.server_config(), handler.clone(), limits, shutdown.clone()));
-        (Self { handler, watched, shutdown, connection }, theirs)
-    }
-
-    fn calls(&self) -> Vec<Call> {
-        self.handler.calls.lock().unwrap().clone()
-    }
-
-    async fn end(self) -> Result<(), Error> {
-        self.connection.await.unwrap()
-    }
-}
-
-struct Client(WebSocketStream<TlsStream<DuplexStream>>);
-
-impl Client {
-    async fn connect(stream: DuplexStream, identity: &TlsIdentity) -> Self {
-        let stream = tls(stream, identity).await;
-        Self(client_async("wss://localhost/", stream).await.unwrap().0)
-    }
-
-    async fn send(&mut self, text: impl ToString) {
-        self.0.send(Message::text(text.to_string())).await.unwrap();
-    }
-
-    async fn ask(&mut self, id: Value, method: &str, params: Value) {
-        self.send(json!({"jsonrpc": "2.0", "method": method, "params": params, "id": id})).await;
-    }
-
-    async fn text(&mut self) -> String {
-        loop {
-            match self.0.next().await.unwrap().unwrap() {
-                Message::Text(text) => return text.to_string(),
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("unexpected {other:?}"),
-            }
-        }
-    }
-
-    async fn json(&mut self) -> Value {
-        serde_json::from_str(&self.text().await).unwrap()
-    }
-
-    /// The next answer's id and value.
-    async fn answer(&mut self) -> (Value, RpcReturnValue) {
-        let answer = self.json().await;
-        (answer["id"].clone(), return_value(&answer))
-    }
-
-    async fn error_code(&mut self) -> (Value, i64) {
-        let answer = self.json().await;
-        assert!(answer.get("result").is_none(), "{answer}");
-        (answer["id"].clone(), answer["error"]["code"].as_i64().unwrap())
-    }
-
-    async fn close_code(&mut self) -> CloseCode {
-        loop {
-            match self.0.next().await.unwrap().unwrap() {
-                Message::Close(Some(frame)) => return frame.code,
-                Message::Ping(_) => {}
-                other => panic!("unexpected {other:?}"),
-            }
-        }
-    }
-}
-
-async fn tls(stream: DuplexStream, identity: &TlsIdentity) -> TlsStream<DuplexStream> {
-    let mut roots = RootCertStore::empty();
-    roots.add(identity.certificate().clone()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
-}
-
-async fn connected(limits: Limits) -> (Server, Client) {
-    let identity = TlsIdentity::draw().unwrap();
-    let (server, stream) = Server::start(limits, &identity, Method::ALL.to_vec());
-    (server, Client::connect(stream, &identity).await)
-}
-
-fn return_value(answer: &Value) -> RpcReturnValue {
-    decoded(answer["result"].as_str().unwrap_or_else(|| panic!("{answer}")))
-}
-
-fn decoded<T: Decode>(hex: &str) -> T {
-    T::decode_all(&mut hex::decode(hex.strip_prefix("0x").unwrap()).unwrap().as_slice()).unwrap()
-}
-
-fn request() -> String {
-    let request = Request { shard: ShardId(H256::repeat_byte(7)), cyphertext: vec![1, 2, 3].try_into().unwrap() };
-    format!("0x{}", hex::encode(request.encode()))
-}
-
-fn update(status: TrustedOperationStatus, error: Option<&str>, last: bool) -> StatusUpdate {
-    StatusUpdate { status, error: error.map(Into::into), last }
-}
+use crate::harness::{Client, HASH, Server, connected, decoded, request, return_value, tls, update};
 
 /// The published client numbers every request 1 and matches answers by arrival.
 #[tokio::test]

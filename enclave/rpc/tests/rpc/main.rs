@@ -1,0 +1,5 @@
+//! Connections as clients see them.
+
+mod connection;
+mod harness;
+mod hostile;
