@@ -11,6 +11,7 @@ mod chain_spec;
 mod cli;
 mod command;
 mod finality;
+mod finality_proof;
 mod rpc;
 mod service;
 

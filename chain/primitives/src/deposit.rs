@@ -8,17 +8,26 @@ pub const fn deposit(items: u32, bytes: u32) -> Balance {
     of_items.saturating_add((UNIT / 10_000).saturating_mul(bytes as Balance))
 }
 
-/// Held of an enclave's account from its first registration on, renewals included, and given back when the record goes:
-/// taken back or evicted. The same for all: record, evidence and mark at their largest.
+/// Held of an enclave's account from its first registration on, renewals included. When the record goes, taken back or
+/// evicted, all but [`MARK_DEPOSIT`] is given back. The same for all: record, evidence and mark at their largest.
 pub const REGISTRATION_DEPOSIT: Balance = deposit(3, EVIDENCE_BYTES + RECORD_BYTES);
+
+/// What stays held of [`REGISTRATION_DEPOSIT`] without a record: the mark of the newest incarnation is kept for ever. It
+/// counts towards the deposit of the next registration.
+pub const MARK_DEPOSIT: Balance = deposit(1, MARK_BYTES);
 
 /// Held of a founder's account for each shard that it bears. A shard is recorded for ever, so this is never given back.
 pub const SHARD_DEPOSIT: Balance = deposit(11, SHARD_BYTES);
+
+/// Most bytes of an active enclave's encoded record, for which its deposit pays.
+pub const MAX_RECORD_BYTES: usize = 1_700;
 
 /// `Evidence::MAX_BYTES`.
 const EVIDENCE_BYTES: u32 = 16 * 1024;
 /// More than the record of an enclave, its mark and the keys of all three take, with a kilobyte of advisories.
 const RECORD_BYTES: u32 = 2 * 1024;
+/// The mark and its key.
+const MARK_BYTES: u32 = 120;
 /// More than the entry of a shard, its counters and flows, its limit, its anchor and the keys of all eleven take.
 const SHARD_BYTES: u32 = 8 * 1024;
 
@@ -36,6 +45,7 @@ mod tests {
     fn deposits_are_frozen() {
         assert_eq!(deposit(2, 3), UNIT / 5 + 3 * UNIT / 10_000);
         assert_eq!(REGISTRATION_DEPOSIT, 2_143_200_000_000);
+        assert_eq!(MARK_DEPOSIT, 112_000_000_000);
         assert_eq!(SHARD_DEPOSIT, 1_919_200_000_000);
     }
 
@@ -58,13 +68,17 @@ mod tests {
             incarnation_since: 0,
             verified_at: 0,
             expires_at: 0,
-            standing: Standing::Leaving { until: 0 },
+            standing: Standing::Active,
         };
+        assert!(record.encoded_size() <= MAX_RECORD_BYTES, "{}", record.encoded_size());
+        let until = Standing::Leaving { until: 0 }.encoded_size() - Standing::Active.encoded_size();
         // Prefix of the map, hash and account.
         let key = 32 + 16 + 32;
+        let mark = IncarnationMark::max_encoded_len();
         // Of the evidence beside its bytes: variant and length.
-        let stored = record.encoded_size() + IncarnationMark::max_encoded_len() + 1 + 4 + 3 * key;
+        let stored = MAX_RECORD_BYTES + until + mark + 1 + 4 + 3 * key;
         assert!(stored <= RECORD_BYTES as usize, "{stored}");
+        assert_eq!(MARK_BYTES as usize, mark + key);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::{Balance, EXISTENTIAL_DEPOSIT};
 
 /// For a call that comes by the worker's RPC, whatever it does. What comes through the inbox has paid layer one, whose
-/// fee covers the enclave's work.
+/// fee covers that the enclave opens it.
 pub const DIRECT_CALL_FEE: Balance = 100_000_000;
 
 /// For money that leaves a shard, however the call came: more than the extrinsic that settles it costs at layer one's

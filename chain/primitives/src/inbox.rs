@@ -13,6 +13,10 @@ pub const MAX_CYPHERTEXT: u32 = 16_384;
 /// Largest encrypted beneficiary of a shielding, in bytes (RSA-3072: 384; HPKE envelope: 88).
 pub const MAX_ENCRYPTED_BENEFICIARY: u32 = 512;
 
+/// Most entries that a shard's inbox takes in one block of layer one: fewer than an enclave consumes in the time
+/// between two (one block of the shard every 300 ms, 64 entries each), so that no flood keeps it behind for ever.
+pub const MAX_INBOX_ENTRIES: u32 = 192;
+
 /// An encrypted operation for a shard, as published clients encode it.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct Request {

@@ -33,7 +33,7 @@ pub mod shard;
 pub mod storage;
 
 pub use anchor::{Acknowledgement, Anchor, Anchored, SidechainBlockConfirmation};
-pub use deposit::{REGISTRATION_DEPOSIT, SHARD_DEPOSIT};
+pub use deposit::{MARK_DEPOSIT, REGISTRATION_DEPOSIT, SHARD_DEPOSIT};
 pub use fees::{DIRECT_CALL_FEE, MIN_SHIELD, UNSHIELD_FEE};
 pub use inbox::{EncryptedBeneficiary, InboxEntry, Request};
 pub use outbox::{Flows, OutboxEntry, OutboxKind, OutboxPath, OutflowLimit, OutflowUse, Verdict};

@@ -184,6 +184,10 @@ pub enum RegistrationRefused {
     #[error("the account cannot pay the deposit")]
     #[codec(index = 10)]
     Deposit,
+    /// With its advisories the record would be larger than what its deposit pays for.
+    #[error("the record is too large")]
+    #[codec(index = 11)]
+    RecordTooLarge,
 }
 
 /// What layer one's runtime answers to whoever asks it to look at evidence.

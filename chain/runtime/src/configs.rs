@@ -1,6 +1,9 @@
 //! Configuration of every pallet.
 
-use cloister_chain_primitives::{deposit::deposit, EnclaveRecord, OutflowLimit, REGISTRATION_DEPOSIT, SHARD_DEPOSIT};
+use cloister_chain_primitives::{
+    deposit::deposit, inbox::MAX_INBOX_ENTRIES, EnclaveRecord, OutflowLimit, MARK_DEPOSIT, REGISTRATION_DEPOSIT,
+    SHARD_DEPOSIT,
+};
 use frame_support::{
     derive_impl,
     dispatch::DispatchClass,
@@ -238,6 +241,7 @@ impl pallet_treasury::Config for Runtime {
 
 impl pallet_teerex::Config for Runtime {
     type Currency = Balances;
+    type MarkDeposit = ConstU128<MARK_DEPOSIT>;
     type RegistrationDeposit = ConstU128<REGISTRATION_DEPOSIT>;
     type RuntimeHoldReason = RuntimeHoldReason;
     type Time = Timestamp;
@@ -257,9 +261,6 @@ parameter_types! {
     pub const DefaultOutflowLimit: Option<OutflowLimit> = Some(OutflowLimit { amount: 100_000 * UNIT, period: HOURS });
 }
 
-/// Most entries that a shard's inbox takes in one block.
-const MAX_INBOX_ENTRIES: u32 = 256;
-
 impl pallet_enclave_bridge::Config for Runtime {
     type Anchors = Sidechain;
     type Currency = Balances;
@@ -270,13 +271,13 @@ impl pallet_enclave_bridge::Config for Runtime {
     type RuntimeHoldReason = RuntimeHoldReason;
     type ShardDeposit = ConstU128<SHARD_DEPOSIT>;
     type SubmissionFee = fees::Submission;
-    // An enclave that has nothing else to do opens so many RSA envelopes in a quarter of a slot.
+    // At the least two thirds of a block's time, so that whoever takes all of it raises the price of the next.
     type MaxInboxEntriesPerBlock = ConstU32<MAX_INBOX_ENTRIES>;
     type MaxInboxBytesPerBlock = ConstU32<{ 1024 * 1024 }>;
     // Some rounds of anchoring.
     type StrangersRepaidAfter = ConstU32<20>;
-    // An inbox that is confirmed block by block is pruned as fast as it can fill.
-    type MaxPrunedPerCall = ConstU32<MAX_INBOX_ENTRIES>;
+    // More than an inbox takes in a block, and as many verdicts as a block gives to exits.
+    type MaxPrunedPerCall = ConstU32<256>;
 }
 
 impl pallet_sidechain::Config for Runtime {}

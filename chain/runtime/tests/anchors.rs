@@ -149,6 +149,8 @@ fn a_failed_confirmation_takes_no_anchor_back() {
 fn a_call_prunes_what_a_block_can_add() {
     development(|chain| {
         let most: u32 = <Runtime as pallet_enclave_bridge::Config>::MaxInboxEntriesPerBlock::get();
+        let pruned: u32 = <Runtime as pallet_enclave_bridge::Config>::MaxPrunedPerCall::get();
+        assert!(pruned >= most);
         let shard = chain.shard();
         // Two blocks as full as they may be and half a one.
         for half in 0..5 {
@@ -163,7 +165,7 @@ fn a_call_prunes_what_a_block_can_add() {
         assert_eq!(length, u64::from(most) * 5 / 2);
         let first = block(7, length);
         chain.succeed(FOUNDER, anchor(shard, None, &first));
-        for pruned in [u64::from(most), u64::from(most) * 2, length, length] {
+        for pruned in (1..=3).map(|calls| length.min(calls * u64::from(pruned))) {
             chain.next();
             chain.succeed(FOUNDER, confirm(chain, shard));
             assert_eq!(left(shard), pruned..length);

@@ -3,7 +3,7 @@
 mod common;
 
 use cloister_attestation::{Policy, Stance, TcbStatus};
-use cloister_chain_primitives::{REGISTRATION_DEPOSIT, SHARD_DEPOSIT};
+use cloister_chain_primitives::{MARK_DEPOSIT, REGISTRATION_DEPOSIT, SHARD_DEPOSIT};
 use cloister_runtime::{genesis, Balances, Runtime, RuntimeHoldReason, System, UNIT};
 use codec::DecodeAll;
 use common::*;
@@ -147,7 +147,8 @@ fn enclaves_pay_deposits_that_registrations_give_back() {
         chain.shard();
         assert_eq!((of_registration(), of_shard()), (REGISTRATION_DEPOSIT, SHARD_DEPOSIT));
         chain.succeed(FOUNDER, pallet_teerex::Call::unregister_sovereign_enclave {});
-        assert_eq!((of_registration(), of_shard()), (0, SHARD_DEPOSIT));
+        // The mark stays.
+        assert_eq!((of_registration(), of_shard()), (MARK_DEPOSIT, SHARD_DEPOSIT));
     });
 }
 

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use cloister_chain_primitives::{
     domain, outbox::MAX_OUTBOX_DEPTH, AccountId, Anchor, Balance, Flows, Hashing, OutboxEntry, OutboxKind, OutboxPath,
-    ShardId, DIRECT_CALL_FEE, EXISTENTIAL_DEPOSIT, MIN_SHIELD, REGISTRATION_DEPOSIT, SHARD_DEPOSIT, UNIT, UNSHIELD_FEE,
+    ShardId, DIRECT_CALL_FEE, EXISTENTIAL_DEPOSIT, MARK_DEPOSIT, MIN_SHIELD, REGISTRATION_DEPOSIT, SHARD_DEPOSIT, UNIT,
+    UNSHIELD_FEE,
 };
 use cloister_runtime::{Balances, Runtime, RuntimeCall, System};
 use codec::Encode;
@@ -65,6 +66,7 @@ fn figures() -> BTreeMap<&'static str, Balance> {
         ("forced exit", UNSHIELD_FEE),
         ("least shielding", MIN_SHIELD),
         ("registration deposit", REGISTRATION_DEPOSIT),
+        ("of it for the mark", MARK_DEPOSIT),
         ("shard deposit", SHARD_DEPOSIT),
         ("existential deposit of the shard's escrow", EXISTENTIAL_DEPOSIT),
     ]);

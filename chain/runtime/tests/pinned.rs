@@ -56,7 +56,7 @@ fn pallet_indices() {
 
 #[test]
 fn version_and_constants() {
-    assert_eq!((VERSION.spec_name.as_ref(), VERSION.spec_version), ("cloister", 4));
+    assert_eq!((VERSION.spec_name.as_ref(), VERSION.spec_version), ("cloister", 5));
     assert_eq!((VERSION.transaction_version, VERSION.system_version), (4, 1));
     assert_eq!(SLOT_DURATION, 1_000);
     assert_eq!(<Runtime as frame_system::Config>::SS58Prefix::get(), SS58_PREFIX);

@@ -214,24 +214,32 @@ fn crls(scenario: &Scenario) -> Vec<Vec<u8>> {
     collateral.root_crl.into_iter().chain(collateral.pck_crl.map(|list| list.crl)).collect()
 }
 
-/// Newer collateral of the same platform that is as large as layer one takes: its level is the last, and its issuer has
-/// revoked thousands of others.
+/// Newer collateral of the same platform that is as large as layer one takes: its level is the last of as many as fit, with
+/// as many advisories as a record has room for, and its issuer and the root have revoked thousands of others.
 fn largest() -> Scenario {
     let mut scenario = Scenario::sgx(&Authority::development());
     let tcb_info = &mut scenario.tcb_info;
     tcb_info.issue_date += 1_000;
-    let levels = (1..=90).map(|number: u64| {
+    tcb_info.tcb_levels[0].advisory_ids = Some((0..64).map(|number| format!("INTEL-SA-{number:05}")).collect());
+    let levels = (1..=LEVELS).map(|number: u64| {
         let mut level = tcb_info.tcb_levels[0].clone();
         level.tcb.pce_svn = 10_000 - number;
+        level.advisory_ids = None;
         level
     });
     tcb_info.tcb_levels = levels.chain(tcb_info.tcb_levels.clone()).collect();
-    let list = scenario.pck_crl.as_mut().expect("there is one");
-    list.this_update += 1_000;
-    list.extensions[0] = Crl::number(2);
-    list.revoked = (0..6_000u64).map(|number| [&[1][..], &[0; 11], &number.to_be_bytes()].concat()).collect();
+    for list in [&mut scenario.pck_crl, &mut scenario.root_crl] {
+        let list = list.as_mut().expect("there is one");
+        list.this_update += 1_000;
+        list.extensions[0] = Crl::number(2);
+        list.revoked = (0..6_000u64).map(|number| [&[1][..], &[0; 11], &number.to_be_bytes()].concat()).collect();
+    }
+    let bytes = scenario.tcb_info.body().len();
+    assert!((Collateral::MAX_DOCUMENT_BYTES * 9 / 10..=Collateral::MAX_DOCUMENT_BYTES).contains(&bytes), "{bytes}");
     scenario
 }
 
+/// Levels of the largest TCB info.
+const LEVELS: u64 = 220;
 /// Measurements a figure.
 const SAMPLES: usize = 51;

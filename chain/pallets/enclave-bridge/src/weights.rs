@@ -106,8 +106,9 @@ fn founder_serves<T: Config>() -> Weight {
     T::DbWeight::get().reads(3)
 }
 
+/// At least one RSA block: without it an inbox could be filled with next to nothing for a tenth of the price.
 fn decryption(bytes: usize) -> Weight {
-    let blocks = u64::try_from(bytes.div_ceil(RSA_BLOCK_BYTES)).unwrap_or(u64::MAX);
+    let blocks = u64::try_from(bytes.div_ceil(RSA_BLOCK_BYTES).max(1)).unwrap_or(u64::MAX);
     micros(RSA_DECRYPT_MICROS.saturating_mul(blocks).saturating_add(HPKE_OPEN_MICROS))
 }
 

@@ -3,12 +3,13 @@
 //! An enclave registers with evidence that this runtime verifies itself, under the pinned roots of
 //! `cloister-attestation` and collateral that anybody may submit. Every start of an enclave is a new incarnation, which
 //! retires the one before it; registrations expire; whoever likes may evict an enclave that expired or is no longer
-//! wanted. A deposit is held of its account as long as it is registered.
+//! wanted. A deposit is held of its account as long as it is registered, and a small part of it for ever.
 //!
 //! Trusts its roots, its origins and layer one's time. It must never take evidence on anybody's word, replace collateral
 //! by an older one, or take a registration that was made before a newer one or before its enclave went. Development
 //! evidence counts only on chains whose genesis says so; no call changes that. On those everybody has the development
-//! root's keys, so that anybody can submit collateral under it and have enclaves without a TEE evicted.
+//! root's keys, so that anybody can submit collateral under it and have enclaves without a TEE evicted; it speaks of one
+//! kind of platform, so that what anybody can have stored has a bound.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(missing_docs)]
 #![allow(unused_qualifications, reason = "code that FRAME generates")]
@@ -90,12 +91,16 @@ pub mod pallet {
         /// Planck that are held of a registered enclave's account.
         #[pallet::constant]
         type RegistrationDeposit: Get<Balance>;
+
+        /// Planck of them that stay held when the record is gone, for the mark that stays.
+        #[pallet::constant]
+        type MarkDeposit: Get<Balance>;
     }
 
     /// Why money of an account is held.
     #[pallet::composite_enum]
     pub enum HoldReason {
-        /// Layer one stores the record and the evidence of its enclave.
+        /// Layer one stores the record and the evidence of its enclave, or the mark that is left of them.
         #[codec(index = 0)]
         Registration,
     }
@@ -120,6 +125,10 @@ pub mod pallet {
     /// Whether evidence under the development root may count at all. Written at genesis and never again.
     #[pallet::storage]
     pub type SimulationAllowed<T> = StorageValue<_, bool, ValueQuery>;
+
+    /// Highest evaluation number of collateral that counts; any if `None`.
+    #[pallet::storage]
+    pub type EvaluationLimit<T> = StorageValue<_, u32>;
 
     /// Verified TCB infos.
     #[pallet::storage]
@@ -274,6 +283,8 @@ pub mod pallet {
         },
         /// Root changed what registrations must satisfy. Whom the new policy does not want can be evicted.
         PolicyChanged,
+        /// Root changed the highest evaluation number of collateral that counts.
+        EvaluationLimitSet(Option<u32>),
     }
 
     #[pallet::error]
@@ -302,6 +313,12 @@ pub mod pallet {
         NoReattestInterval,
         /// No evidence would be young enough, or the hashes of the blocks that evidence may name are forgotten before.
         EvidenceAgeOutOfRange,
+        /// The development root vouches for one kind of platform, and this TCB info is for another.
+        NotTheDevelopmentPlatform,
+        /// A level of the document has more advisories than any record could hold.
+        TooManyAdvisories,
+        /// The document's evaluation number is above the highest that root lets count.
+        EvaluationTooNew,
     }
 
     #[pallet::call]
@@ -383,6 +400,18 @@ pub mod pallet {
             Self::check_policy(&policy)?;
             Policy::<T>::put(*policy);
             Self::deposit_event(Event::PolicyChanged);
+            Ok(())
+        }
+
+        /// Changes the highest evaluation number of TCB infos and identities of quoting enclaves that is taken. Vendors
+        /// publish evaluations months before platforms can have been patched, and whoever submits one has them refused.
+        /// What is above the limit is replaced by any genuine document below it, however old that one is.
+        #[pallet::call_index(14)]
+        #[pallet::weight(weights::set_policy::<T>())]
+        pub fn set_evaluation_limit(origin: OriginFor<T>, limit: Option<u32>) -> DispatchResult {
+            ensure_root(origin)?;
+            EvaluationLimit::<T>::set(limit);
+            Self::deposit_event(Event::EvaluationLimitSet(limit));
             Ok(())
         }
     }

@@ -2,8 +2,8 @@
 
 use cloister_attestation::{Evidence, Policy as AppraisalPolicy, Stance, collateral::RootOfTrust};
 use cloister_chain_primitives::{
-    AccountId, Balance, BlockNumber, EXISTENTIAL_DEPOSIT, H256, Moment, REGISTRATION_DEPOSIT, Registration,
-    RegistrationPolicy, UNIT, registry::report_data,
+    AccountId, Balance, BlockNumber, EXISTENTIAL_DEPOSIT, H256, MARK_DEPOSIT, Moment, REGISTRATION_DEPOSIT,
+    Registration, RegistrationPolicy, UNIT, registry::report_data,
 };
 use cloister_synthetic_evidence::{AT, Authority, Scenario};
 use frame_support::{
@@ -46,6 +46,7 @@ impl pallet_timestamp::Config for Test {}
 
 impl crate::Config for Test {
     type Currency = Balances;
+    type MarkDeposit = ConstU128<MARK_DEPOSIT>;
     type RegistrationDeposit = ConstU128<REGISTRATION_DEPOSIT>;
     type RuntimeHoldReason = RuntimeHoldReason;
     type Time = Timestamp;

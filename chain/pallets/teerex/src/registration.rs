@@ -2,10 +2,12 @@
 
 use cloister_attestation::{Evidence, quote_length};
 use cloister_chain_primitives::{
-    AccountId, BlockNumber, BuildMode, EnclaveRecord, H256, Registration, RegistrationPolicy, RegistrationRefused,
-    Standing,
+    AccountId, Balance, BlockNumber, BuildMode, EnclaveRecord, H256, Registration, RegistrationPolicy,
+    RegistrationRefused, Standing,
+    deposit::MAX_RECORD_BYTES,
     registry::{IncarnationMark, report_data},
 };
+use codec::Encode;
 use frame_support::{
     ensure,
     traits::{
@@ -35,11 +37,7 @@ impl<T: Config> Pallet<T> {
         let stated = report_data(&genesis, account, incarnation_key, tls_key_hash, &block_hash);
         ensure!(verification.report_data == stated, RegistrationRefused::ReportData);
         policy.appraisal.appraise(&verification, now).map_err(RegistrationRefused::Policy)?;
-        let (reason, deposit) = (HoldReason::Registration.into(), T::RegistrationDeposit::get());
-        let paid = SovereignEnclaves::<T>::contains_key(account);
-        ensure!(paid || T::Currency::can_hold(&reason, account, deposit), RegistrationRefused::Deposit);
-
-        Ok(EnclaveRecord {
+        let record = EnclaveRecord {
             fingerprint: verification.fingerprint,
             signer: verification.signer,
             kind: verification.kind,
@@ -55,7 +53,18 @@ impl<T: Config> Pallet<T> {
             verified_at: now,
             expires_at: now.saturating_add(policy.reattest_interval_ms),
             standing: Standing::Active,
-        })
+        };
+        ensure!(record.encoded_size() <= MAX_RECORD_BYTES, RegistrationRefused::RecordTooLarge);
+        let paid = SovereignEnclaves::<T>::contains_key(account);
+        let payable = || T::Currency::can_hold(&HoldReason::Registration.into(), account, Self::unpaid(account));
+        ensure!(paid || payable(), RegistrationRefused::Deposit);
+        Ok(record)
+    }
+
+    /// What an account without a record has to pay: the deposit, less what is held for its mark.
+    fn unpaid(account: &AccountId) -> Balance {
+        let held = T::Currency::balance_on_hold(&HoldReason::Registration.into(), account);
+        T::RegistrationDeposit::get().saturating_sub(held)
     }
 
     /// Records an enclave whose registration was checked.
@@ -66,7 +75,7 @@ impl<T: Config> Pallet<T> {
     ) -> Result<(), RegistrationRefused> {
         let EnclaveRecord { incarnation_key, bound_block, incarnation_since, .. } = record;
         match SovereignEnclaves::<T>::get(&account).map(|predecessor| predecessor.incarnation_key) {
-            None => T::Currency::hold(&HoldReason::Registration.into(), &account, T::RegistrationDeposit::get())
+            None => T::Currency::hold(&HoldReason::Registration.into(), &account, Self::unpaid(&account))
                 .map_err(|_| RegistrationRefused::Deposit)?,
             Some(retired) if retired != incarnation_key => {
                 let account = account.clone();
@@ -88,14 +97,16 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
-    /// Removes an enclave's record and gives its deposit back.
+    /// Removes an enclave's record and gives its deposit back but for the part of the mark, which stays.
     pub(crate) fn remove(account: &AccountId) {
         SovereignEnclaves::<T>::remove(account);
         EvidenceOf::<T>::remove(account);
         Self::refuse_earlier(account);
-        // All of it, whatever the deposit was then. An account with something on hold exists, so it can be given back;
-        // were it not so, the record must go none the less.
-        let _ = T::Currency::release_all(&HoldReason::Registration.into(), account, Precision::BestEffort);
+        // Whatever the deposit was then. An account with something on hold exists, so it can be given back; were it not
+        // so, the record must go none the less.
+        let reason = HoldReason::Registration.into();
+        let amount = T::Currency::balance_on_hold(&reason, account).saturating_sub(T::MarkDeposit::get());
+        let _ = T::Currency::release(&reason, account, amount, Precision::BestEffort);
         Self::deposit_event(Event::RemovedSovereignEnclave(account.clone()));
     }
 

@@ -41,8 +41,9 @@ pub fn document<T: Config>(body: usize, issuer_chain: usize) -> Weight {
         .saturating_mul(2)
         .saturating_add(DOCUMENT_MICROS)
         .saturating_add(DOCUMENT_MICROS_PER_KB.saturating_mul(kilobytes));
-    // Whether simulation is allowed, time, the root's list and the older document are read; both forms are written.
-    micros(OVERHEAD_MICROS.saturating_add(work)).saturating_add(T::DbWeight::get().reads_writes(4, 2))
+    // Whether simulation is allowed, time, the evaluation limit, the root's list and the older document are read; both forms
+    // are written.
+    micros(OVERHEAD_MICROS.saturating_add(work)).saturating_add(T::DbWeight::get().reads_writes(5, 2))
 }
 
 /// Weight of taking so many revocation lists of so many bytes together, with a chain of this many.
@@ -57,7 +58,7 @@ pub fn crls<T: Config>(lists: usize, bytes: usize, issuer_chain: usize) -> Weigh
         .saturating_add(CRL_MICROS_PER_KB.saturating_mul(kilobytes(bytes)));
     micros(OVERHEAD_MICROS.saturating_add(work))
         .saturating_add(T::DbWeight::get().reads(1))
-        // As for a document.
+        // As for a document, without the limit.
         .saturating_add(T::DbWeight::get().reads_writes(3, 2).saturating_mul(lists))
 }
 

@@ -1,6 +1,8 @@
 //! A chain without a node: builds blocks on the real runtime from a genesis preset.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::collections::BTreeMap;
+
 use cloister_attestation::{Evidence, Signed};
 use cloister_chain_primitives::{
     outbox::{outbox_id, OutboxTree},
@@ -9,12 +11,15 @@ use cloister_chain_primitives::{
     OutboxKind, Registration, Request, ShardBirth, ShardConfig, ShardId, ShieldingKeys, H256, UNIT,
 };
 use cloister_runtime::{
-    genesis, EnclaveBridge, Executive, Runtime, RuntimeCall, RuntimeEvent, RuntimeGenesisConfig, SignedPayload, System,
-    TxExtension, UncheckedExtrinsic, SLOT_DURATION,
+    genesis, Balances, EnclaveBridge, Executive, Runtime, RuntimeCall, RuntimeEvent, RuntimeGenesisConfig, Sidechain,
+    SignedPayload, System, Teerex, TxExtension, UncheckedExtrinsic, SLOT_DURATION,
 };
 use cloister_synthetic_evidence::{Authority, Scenario};
 use codec::Encode;
-use frame_support::traits::BuildGenesisConfig;
+use frame_support::{
+    dispatch::GetDispatchInfo,
+    traits::{fungible::Inspect, BuildGenesisConfig, PalletInfoAccess},
+};
 use serde_json::Value;
 use sp_consensus_aura::AURA_ENGINE_ID;
 use sp_core::{ed25519, Pair};
@@ -23,7 +28,7 @@ use sp_keyring::Sr25519Keyring;
 use sp_runtime::{
     generic::{Digest, DigestItem, Era},
     traits::Header as _,
-    ApplyExtrinsicResult,
+    ApplyExtrinsicResult, DispatchError,
 };
 
 /// Slot of block 0.
@@ -342,4 +347,53 @@ pub fn unshield(shard: ShardId, outbox: &OutboxTree, number: u64) -> RuntimeCall
     let (entry, path) = outbox.prove(number).expect("the entry is open");
     let OutboxEntry { id: call_hash, beneficiary, amount, .. } = entry.clone();
     pallet_enclave_bridge::Call::<Runtime>::unshield_funds { shard, beneficiary, amount, call_hash, path }.into()
+}
+
+/// Everything that our pallets store.
+pub fn ours() -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut stored = BTreeMap::new();
+    for pallet in [Teerex::name(), Sidechain::name(), EnclaveBridge::name()] {
+        let prefix = sp_io::hashing::twox_128(pallet.as_bytes());
+        let mut key = prefix.to_vec();
+        while let Some(next) = sp_io::storage::next_key(&key).filter(|key| key.starts_with(&prefix)) {
+            stored.insert(next.clone(), sp_io::storage::get(&next).expect("it is there").to_vec());
+            key = next;
+        }
+    }
+    stored
+}
+
+/// Planck of a call's declared time, at the lowest prices.
+pub fn declared(call: &RuntimeCall) -> Balance {
+    Balance::from(call.get_dispatch_info().call_weight.ref_time())
+}
+
+/// Sends what must be refused and answers with why. It changes nothing of ours and costs what it declares.
+pub fn refused(chain: &Chain, sender: Sr25519Keyring, call: impl Into<RuntimeCall>) -> DispatchError {
+    let call = call.into();
+    let (before, money, price) = (ours(), Balances::balance(&sender.to_account_id()), declared(&call));
+    let error = chain.send(sender, call).expect("the extrinsic is valid").expect_err("the call is refused");
+    assert!(ours() == before, "{error:?} left something behind");
+    assert!(money - Balances::balance(&sender.to_account_id()) >= price, "{error:?} is too cheap");
+    error
+}
+
+/// Sends a batch that goes on after what fails, and answers with what became of each of its calls.
+pub fn batch(chain: &Chain, sender: Sr25519Keyring, calls: Vec<RuntimeCall>) -> Vec<Result<(), DispatchError>> {
+    System::reset_events();
+    chain.succeed(sender, pallet_utility::Call::force_batch { calls });
+    let of_call = |event| match event {
+        RuntimeEvent::Utility(pallet_utility::Event::ItemCompleted) => Some(Ok(())),
+        RuntimeEvent::Utility(pallet_utility::Event::ItemFailed { error }) => Some(Err(error)),
+        _ => None,
+    };
+    System::events().into_iter().filter_map(|record| of_call(record.event)).collect()
+}
+
+/// A shard into which Bob shielded 7 UNIT, in a new block.
+pub fn shielded(chain: &mut Chain) -> ShardId {
+    let shard = chain.shard();
+    chain.succeed(Sr25519Keyring::Bob, shield(shard));
+    chain.next();
+    shard
 }

@@ -1,13 +1,15 @@
 //! Collateral is verified, and never replaced by an older one.
 
 use cloister_attestation::{
-    Error as Flaw,
+    Error as Flaw, Refusal,
     collateral::{CrlIssuer, PlatformType, RootOfTrust},
 };
+use cloister_chain_primitives::RegistrationRefused;
 use cloister_synthetic_evidence::{Authority, Crl, Scenario};
 use frame_support::{assert_noop, assert_ok, dispatch::GetDispatchInfo};
+use sp_runtime::DispatchError;
 
-use super::{events, not_genuine};
+use super::{events, not_genuine, refused};
 use crate::{
     CollateralKey, Error, Event, QeIdentities, RawQeIdentities, RawRevocationLists, RawTcbInfos, RevocationLists,
     TcbInfos, mock::*, weights,
@@ -262,6 +264,90 @@ fn the_roots_own_list_never_gets_older() {
         };
         assert_ok!(submit_crls(&with(2)));
         assert_noop!(submit_crls(&with(1)), Error::<Test>::OlderCollateral);
+    });
+}
+
+#[test]
+fn nobody_stores_collateral_of_development_platforms_without_end() {
+    run(|| {
+        let stored = || (TcbInfos::<Test>::iter().count(), RawTcbInfos::<Test>::iter().count());
+        let before = stored();
+        for number in 1..=u8::MAX {
+            let mut other = scenario();
+            other.tcb_info.fmspc[5] = number;
+            assert_noop!(submit_tcb_info(&other), Error::<Test>::NotTheDevelopmentPlatform);
+        }
+        let domains = Scenario::tdx(&Authority::development());
+        assert_noop!(submit_tcb_info(&domains), Error::<Test>::NotTheDevelopmentPlatform);
+        assert_eq!((stored(), before), ((1, 1), (1, 1)));
+    });
+}
+
+#[test]
+fn a_level_has_a_bounded_number_of_advisories() {
+    run(|| {
+        let names = |count: u32| Some((0..count).map(|number| format!("{number:x}")).collect::<Vec<_>>());
+        let mut newer = scenario();
+        newer.tcb_info.issue_date += HOUR;
+        newer.qe_identity.issue_date += HOUR;
+        // As many as a document holds, at a level that no platform may be at.
+        newer.tcb_info.tcb_levels[1].advisory_ids = names(8_000);
+        assert!(newer.tcb_info.body().len() <= cloister_attestation::Collateral::MAX_DOCUMENT_BYTES);
+        assert_noop!(submit_tcb_info(&newer), Error::<Test>::TooManyAdvisories);
+        for level in 0..2 {
+            newer.tcb_info.tcb_levels[level].advisory_ids = names(65);
+            newer.qe_identity.tcb_levels[level].advisory_ids = names(65);
+            assert_noop!(submit_tcb_info(&newer), Error::<Test>::TooManyAdvisories);
+            assert_noop!(submit_qe_identity(&newer), Error::<Test>::TooManyAdvisories);
+            newer.tcb_info.tcb_levels[level].advisory_ids = names(64);
+            newer.qe_identity.tcb_levels[level].advisory_ids = names(64);
+            if level == 0 {
+                newer.tcb_info.tcb_levels[1].advisory_ids = None;
+            }
+        }
+        assert_ok!(submit_tcb_info(&newer));
+        assert_ok!(submit_qe_identity(&newer));
+    });
+}
+
+#[test]
+fn an_early_evaluation_does_not_last() {
+    run(|| {
+        let with = |number: u64, hours: u64| {
+            let mut scenario = scenario();
+            scenario.tcb_info.tcb_evaluation_data_number = number;
+            scenario.tcb_info.issue_date += hours * HOUR;
+            scenario.qe_identity.tcb_evaluation_data_number = number;
+            scenario.qe_identity.issue_date += hours * HOUR;
+            scenario
+        };
+        let submit = |scenario| (submit_tcb_info(&scenario), submit_qe_identity(&scenario));
+        let both = |error: Error<Test>| {
+            let error = DispatchError::from(error);
+            (Err(error), Err(error))
+        };
+        // Genuine, but for the early channel: by it no platform is patched.
+        let mut early = with(18, 2);
+        early.tcb_info.tcb_levels[0].tcb_status = "OutOfDate".into();
+        assert_eq!(submit(early.clone()), (Ok(()), Ok(())));
+        let enclave = enclave();
+        let registration = enclave.registration(START - 1);
+        let out_of_date = RegistrationRefused::Policy(Refusal::TcbStatus);
+        assert_noop!(enclave.submit(registration.clone()), refused(out_of_date));
+        assert_eq!(submit(with(17, 1)), both(Error::OlderCollateral));
+
+        // Root lets it count no longer, whereupon anybody's standard one takes its place for good.
+        assert_noop!(Teerex::set_evaluation_limit(anybody(), Some(17)), DispatchError::BadOrigin);
+        assert_ok!(Teerex::set_evaluation_limit(RuntimeOrigin::root(), Some(17)));
+        assert_eq!(events().last(), Some(&Event::EvaluationLimitSet(Some(17))));
+        assert_eq!(submit(with(17, 1)), (Ok(()), Ok(())));
+        assert_eq!(submit(early.clone()), both(Error::EvaluationTooNew));
+        assert_ok!(enclave.submit(registration));
+        // Below the limit age counts as ever.
+        assert_eq!(submit(with(16, 3)), both(Error::OlderCollateral));
+
+        assert_ok!(Teerex::set_evaluation_limit(RuntimeOrigin::root(), None));
+        assert_eq!(submit(early), (Ok(()), Ok(())));
     });
 }
 

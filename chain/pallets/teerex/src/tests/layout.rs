@@ -28,4 +28,7 @@ fn events_and_errors_keep_their_numbers() {
     assert_eq!(Error::<Test>::Registration(RegistrationRefused::Deposit.into()).encode(), [0, 10]);
     assert_eq!(Error::<Test>::Collateral(cloister_attestation::Error::RootUnknown.into()).encode(), [1, 2]);
     assert_eq!(Error::<Test>::EvidenceAgeOutOfRange.encode(), [11]);
+    assert_eq!(Error::<Test>::EvaluationTooNew.encode(), [14]);
+    assert_eq!(Event::<Test>::EvaluationLimitSet(None).encode(), [7, 0]);
+    assert_eq!(crate::Call::<Test>::set_evaluation_limit { limit: Some(17) }.encode(), [14, 1, 17, 0, 0, 0]);
 }

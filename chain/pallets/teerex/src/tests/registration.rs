@@ -2,10 +2,13 @@
 
 use cloister_attestation::{Error as Flaw, Evidence, Refusal, Stance, TcbStatus, TeeKind};
 use cloister_chain_primitives::{
-    AccountId, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, H256, REGISTRATION_DEPOSIT, Registration,
-    RegistrationRefused as Refused, Standing, domain,
+    AccountId, BuildMode, EXISTENTIAL_DEPOSIT, EnclaveRecord, H256, MARK_DEPOSIT, REGISTRATION_DEPOSIT, Registration,
+    RegistrationRefused as Refused, Standing,
+    deposit::MAX_RECORD_BYTES,
+    domain,
     registry::{IncarnationMark, report_data},
 };
+use codec::Encode;
 use frame_support::{
     assert_noop, assert_ok,
     traits::fungible::{Inspect, InspectHold},
@@ -329,7 +332,12 @@ fn a_deposit_is_held_while_an_enclave_is_registered() {
         start(2).register();
         assert_eq!(money(account), (REGISTRATION_DEPOSIT, EXISTENTIAL_DEPOSIT));
         assert_ok!(Teerex::unregister_sovereign_enclave(enclave.origin()));
-        assert_eq!(money(account), (0, EXISTENTIAL_DEPOSIT + REGISTRATION_DEPOSIT));
+        // The mark stays stored, and is paid for.
+        assert_eq!(money(account), (MARK_DEPOSIT, EXISTENTIAL_DEPOSIT + REGISTRATION_DEPOSIT - MARK_DEPOSIT));
+        assert!(Incarnations::<Test>::contains_key(account));
+        to(START + 30);
+        enclave.register();
+        assert_eq!(money(account), (REGISTRATION_DEPOSIT, EXISTENTIAL_DEPOSIT));
 
         // An eviction gives it back to the account, not to whoever asks for it; a grace does not.
         let other = Enclave { account: AccountId::new([2; 32]), ..start(3) };
@@ -340,7 +348,7 @@ fn a_deposit_is_held_while_an_enclave_is_registered() {
         assert_eq!(money(&other.account), (REGISTRATION_DEPOSIT, before - REGISTRATION_DEPOSIT));
         set_time(NOW + 24 * HOUR);
         assert_ok!(other.evict());
-        assert_eq!(money(&other.account), (0, before));
+        assert_eq!(money(&other.account), (MARK_DEPOSIT, before - MARK_DEPOSIT));
     });
 }
 
@@ -361,6 +369,41 @@ fn who_cannot_pay_the_deposit_is_refused() {
         assert_ok!(enclave.submit(registration));
         let pauper = Enclave { account: AccountId::new([9; 32]), ..start(3) };
         assert_refused(&pauper, pauper.registration(START - 1), Refused::Deposit);
+    });
+}
+
+/// So many different advisories of this length.
+fn advisories(count: usize, length: usize) -> Option<Vec<String>> {
+    Some((0..count).map(|number| format!("{number:0length$}")).collect())
+}
+
+#[test]
+fn a_record_is_no_larger_than_its_deposit_pays_for() {
+    run(|| {
+        let enclave = enclave();
+        let registration = enclave.registration(START - 1);
+        // Of the platform's level and of the quoting enclave's, each as many as a level may have.
+        let mut largest = scenario();
+        largest.tcb_info.issue_date += HOUR;
+        largest.qe_identity.issue_date += HOUR;
+        largest.tcb_info.tcb_levels[0].advisory_ids = advisories(64, 64);
+        assert_ok!(submit_tcb_info(&largest));
+        assert_refused(&enclave, registration.clone(), Refused::RecordTooLarge);
+        assert_eq!(Balances::balance_on_hold(&HoldReason::Registration.into(), &enclave.account), 0);
+        largest.tcb_info.issue_date += HOUR;
+        largest.tcb_info.tcb_levels[0].advisory_ids = advisories(64, 14);
+        assert_ok!(submit_tcb_info(&largest));
+        let url = Some(vec![b'u'; 256].try_into().expect("it fits"));
+        assert_ok!(enclave.submit(Registration { url, ..registration }));
+        let record = SovereignEnclaves::<Test>::get(&enclave.account).expect("it is registered");
+        assert_eq!(record.advisories.len(), 64);
+        assert!(record.encoded_size() <= MAX_RECORD_BYTES);
+        // What is stored already stays as it is when the next one is too large.
+        largest.qe_identity.tcb_levels[0].advisory_ids = advisories(64, 20);
+        assert_ok!(submit_qe_identity(&largest));
+        to(START + 10);
+        assert_refused(&enclave, enclave.registration(START + 9), Refused::RecordTooLarge);
+        assert_eq!(SovereignEnclaves::<Test>::get(&enclave.account), Some(record));
     });
 }
 
