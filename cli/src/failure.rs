@@ -7,7 +7,7 @@ use cloister_client::{
     worker::{self, Stage},
 };
 
-use crate::amount;
+use crate::{amount, output::printable_up_to};
 
 /// Exit code of what did not get as far as an answer.
 pub const COULD_NOT_RUN: u8 = 1;
@@ -59,7 +59,7 @@ impl Failure {
         self
     }
 
-    /// The error and its causes in one line. A cause that the message before it already contains is left out.
+    /// The error and its causes in one line, in which others' words can do no harm. A cause that the message before it already contains is left out.
     pub fn message(&self) -> String {
         let mut line = String::new();
         for cause in self.error.chain() {
@@ -69,7 +69,7 @@ impl Failure {
                 let _ = write!(line, "{separator}{text}");
             }
         }
-        line.replace('\n', " ")
+        printable_up_to(MAX_MESSAGE, &line.replace('\n', " "))
     }
 }
 
@@ -106,6 +106,9 @@ impl From<shard::Error> for Failure {
             shard::Error::FingerprintMismatch { .. } | shard::Error::OtherTlsKey { .. } => {
                 Some("do not trust it; nothing is sent to it".into())
             }
+            shard::Error::Debug { .. } => {
+                Some("nothing is sent to it; --allow-debug takes it all the same, for development".into())
+            }
             shard::Error::Simulated { .. } => {
                 Some("nothing is sent to it; --allow-simulated takes it all the same, for development".into())
             }
@@ -114,7 +117,7 @@ impl From<shard::Error> for Failure {
                  shard; `cloister trusted get-shard` without --shard shows the one that it has"
                     .into(),
             ),
-            shard::Error::Retired { .. } => Some("the same command again connects to the newer one".into()),
+            shard::Error::Retired { .. } => Some(CONNECT_AGAIN.into()),
             shard::Error::StaleAnswer { .. } => Some("does the worker still follow layer one?".into()),
             shard::Error::NotProcessed { .. } => Some(
                 "it stays in layer one's inbox and is executed when the shard goes on: do not send it again; `cloister \
@@ -122,8 +125,15 @@ impl From<shard::Error> for Failure {
                     .into(),
             ),
             shard::Error::NotAnchored { .. } => Some(ANCHORED_LATER.into()),
-            shard::Error::WithoutEffect { .. } => Some(
-                "nothing was paid on the shard; if another call took the nonce, the same command again takes the next one"
+            shard::Error::WithoutEffect { .. } => Some("nothing was paid on the shard".into()),
+            shard::Error::PerhapsExecuted { .. } | shard::Error::OtherOperation { .. } => Some(
+                "`cloister trusted nonce` of the sender tells, once it is higher the call was executed: look before you \
+                 send it again"
+                    .into(),
+            ),
+            shard::Error::PerhapsRewound { .. } => Some(
+                "`cloister trusted nonce` and `cloister trusted balance` tell what the newer start has of it: look before \
+                 you send it again, and before you give anything for a payment"
                     .into(),
             ),
             shard::Error::BelowMinimumShield { .. } => Some(format!(
@@ -136,6 +146,11 @@ impl From<shard::Error> for Failure {
             shard::Error::NotConsumed { .. } => {
                 Some("it is credited or returned when the shard goes on: does the worker follow layer one?".into())
             }
+            shard::Error::PerhapsCredited { .. } => Some(
+                "it is credited or returned when the shard goes on: do not send it again; `cloister trusted balance` of \
+                 the beneficiary tells later"
+                    .into(),
+            ),
             shard::Error::NotSettled { .. } => Some(
                 "the money is on its way, and paid or credited again in the end: do not send it again. `cloister outbox \
                  list` shows it once it is anchored, `cloister outbox settle` has it paid"
@@ -184,7 +199,9 @@ fn layer_one_hint(error: &layer_one::Error) -> Option<String> {
         layer_one::Error::Unreachable { url, .. } => {
             Some(format!("is the node running at {url}? --node-url or CLOISTER_NODE_URL names another one"))
         }
-        layer_one::Error::TimedOut { .. } => Some(
+        layer_one::Error::TimedOut { .. }
+        | layer_one::Error::OutOfSight { .. }
+        | layer_one::Error::Rpc { method: "author_submitAndWatchExtrinsic", .. } => Some(
             "it may still come into a block: look at the sender with `cloister balance` before you send it again"
                 .into(),
         ),
@@ -231,10 +248,8 @@ fn worker_hint(error: &worker::Error) -> Option<String> {
             Some("nothing was paid by this call; the same command again takes the next nonce".into())
         }
         worker::Error::Dropped { .. } => Some("nothing was paid by this call; the same command again may pass".into()),
-        worker::Error::Closed => Some(
-            "what was sent may still be executed: `cloister trusted nonce` of the sender tells, once the worker answers"
-                .into(),
-        ),
+        worker::Error::Closed => Some(SENT.into()),
+        worker::Error::TimedOut { what, .. } if what == "author_submitAndWatchExtrinsic" => Some(SENT.into()),
         worker::Error::Refused(reason) if reason.contains("does not exist") => {
             Some("`cloister shield-funds` brings money to the shard".into())
         }
@@ -242,6 +257,11 @@ fn worker_hint(error: &worker::Error) -> Option<String> {
     }
 }
 
+const SENT: &str =
+    "what was sent may still be executed: `cloister trusted nonce` of the sender tells, once the worker answers";
+const CONNECT_AGAIN: &str = "the same command again connects to the newer one";
+/// Characters: longer than any own message.
+const MAX_MESSAGE: usize = 2_000;
 const ANCHORED_LATER: &str = "the call may be executed already, and layer one may anchor it later: do not send it again; \
                               `cloister worker status` shows the worker's operator how far anchors lag";
 
@@ -265,8 +285,37 @@ mod tests {
             (shard::Error::NotProcessed { block_number: 7, limit }, "stays in layer one's inbox"),
             (shard::Error::NotAnchored { height: 7, limit }, "do not send it again"),
             (layer_one::Error::TimedOut { hash, wait, limit }.into(), "`cloister balance`"),
+            (layer_one::Error::OutOfSight { hash, status: "gone".into() }.into(), "before you send it again"),
+            (shard::Error::PerhapsRewound { height: 7 }, "before you send it again"),
+            (worker::Error::TimedOut { what: "author_submitAndWatchExtrinsic".into(), limit }.into(), "may still be"),
+            (shard::Error::NoOutcome { operation }, "before you send it again"),
+            (shard::Error::OtherOperation { sent: operation, found: operation }, "before you send it again"),
         ] {
             let failure = Failure::from(error);
+            assert!(failure.hint.as_deref().unwrap_or_default().contains(hint), "{failure:?}");
+            assert_eq!(failure.code, COULD_NOT_RUN);
+        }
+    }
+
+    #[test]
+    fn what_was_sent_is_not_said_to_be_refused_because_its_enclave_is_retired() {
+        let retired = || Box::new(shard::Error::Retired { enclave: [3; 32].into() });
+        let failure = Failure::from(*retired());
+        assert_eq!((failure.code, failure.hint.as_deref()), (REFUSED, Some(CONNECT_AGAIN)));
+        for (error, words, hint) in [
+            (
+                shard::Error::PerhapsExecuted { operation: H256::zero(), source: retired() },
+                "what became of it is not known: layer one knows a newer incarnation",
+                "before you send it again",
+            ),
+            (
+                shard::Error::PerhapsCredited { number: 7, source: retired() },
+                "whether it is credited is not known: layer one knows a newer incarnation",
+                "do not send it again",
+            ),
+        ] {
+            let failure = Failure::from(error);
+            assert!(failure.message().contains(words), "{}", failure.message());
             assert!(failure.hint.as_deref().unwrap_or_default().contains(hint), "{failure:?}");
             assert_eq!(failure.code, COULD_NOT_RUN);
         }

@@ -6,7 +6,13 @@ use cloister_client::{BlockNumber, Event, ShardId, layer_one::Found};
 use serde_json::{Value, json};
 use tokio::signal::ctrl_c;
 
-use crate::{Session, args::ListenArgs, failure::Failure, output::Report, workers::hex0x};
+use crate::{
+    Session,
+    args::ListenArgs,
+    failure::Failure,
+    output::{Report, json_text, printable_up_to},
+    workers::hex0x,
+};
 
 /// What was seen.
 #[derive(Default)]
@@ -45,11 +51,10 @@ async fn follow(session: &Session, args: &ListenArgs, json: bool, seen: &mut See
         (seen.blocks, seen.last) = (seen.blocks.saturating_add(1), Some(block_number));
         for event in events.iter().filter(|event| is_wanted(event, args.shard.as_ref())) {
             let line = match json {
-                true => json!({
+                true => json_text(&json!({
                     "block": block_number, "pallet": event.pallet, "name": event.name, "fields": event.fields,
-                })
-                .to_string(),
-                false => format!("#{block_number} {event}"),
+                })),
+                false => printable_up_to(MAX_LINE, &format!("#{block_number} {event}")),
             };
             writeln!(io::stdout(), "{line}")
                 .map_err(|_| Failure::could_not_run(anyhow::anyhow!("nobody reads standard output")))?;
@@ -75,4 +80,6 @@ fn is_wanted(event: &Event, shard: Option<&ShardId>) -> bool {
     })
 }
 
+/// Characters of an event for people.
+const MAX_LINE: usize = 4_000;
 const PALLETS: [&str; 3] = ["Teerex", "EnclaveBridge", "Sidechain"];

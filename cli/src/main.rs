@@ -152,8 +152,9 @@ impl Session {
 
 impl From<SelectionArgs> for Selection {
     fn from(args: SelectionArgs) -> Self {
-        let simulation = if args.allow_simulated { Stance::Allowed } else { Stance::Forbidden };
-        let mrenclave = args.mrenclave.map(|code| WantedCode { fingerprint: code.0, simulation });
+        let stance = |allowed| if allowed { Stance::Allowed } else { Stance::Forbidden };
+        let (simulation, debug) = (stance(args.allow_simulated), stance(args.allow_debug));
+        let mrenclave = args.mrenclave.map(|code| WantedCode { fingerprint: code.0, simulation, debug });
         Self { shard: args.shard, mrenclave }
     }
 }

@@ -60,13 +60,15 @@ pub async fn settle(
     let from = session.accounts.signer(from)?;
     let client = connect(session, selection).await?;
     let is_wanted = |proof: &OutboxProof| number.is_none_or(|number| proof.entry.number == number);
-    let read = async || -> Result<Vec<OutboxProof>, Failure> {
+    // What stands under the anchored root, and the rest: layer one would refuse it, at the payer's expense.
+    let read = async || -> Result<(Vec<OutboxProof>, Vec<OutboxProof>), Failure> {
         let mut proofs = client.outbox(number.unwrap_or_default()).await?;
         proofs.retain(is_wanted);
-        Ok(proofs)
+        let anchored = client.anchor().await?;
+        Ok(proofs.into_iter().partition(|proof| client.is_owed(proof, anchored.as_ref())))
     };
-    let mut due = read().await?;
-    if let (Some(number), true) = (number, due.is_empty()) {
+    let (mut due, mut unproven) = read().await?;
+    if let (Some(number), true, true) = (number, due.is_empty(), unproven.is_empty()) {
         let failure = Failure::refused(format_args!("the shard does not owe entry {number}"));
         return Err(failure.with_hint("it is settled, or its block is not anchored in a finalized block yet"));
     }
@@ -87,13 +89,23 @@ pub async fn settle(
                 listed.push(json!({ "number": entry.number, "outcome": outcome, "extrinsic": extrinsic }));
             }
         }
-        if outdated.is_empty() {
+        if outdated.is_empty() && unproven.is_empty() {
             due.clear();
             break;
         }
-        eprintln!("a newer block was anchored in the meantime; asks for fresh paths");
-        due = read().await?;
-        due.retain(|proof| outdated.contains(&proof.entry.number));
+        eprintln!("a newer block may have been anchored in the meantime; asks for fresh paths");
+        outdated.extend(unproven.iter().map(|proof| proof.entry.number));
+        (due, unproven) = read().await?;
+        for proofs in [&mut due, &mut unproven] {
+            proofs.retain(|proof| outdated.contains(&proof.entry.number));
+        }
+    }
+    if let Some(OutboxProof { entry, .. }) = unproven.first() {
+        let message =
+            format!("the enclave's path for entry {} does not lead to the root that is anchored", entry.number);
+        return Err(Failure::could_not_run(anyhow::anyhow!(message)).with_hint(
+            "nothing was sent for it: does the worker follow layer one? `cloister outbox list` shows what is proven",
+        ));
     }
     if let Some(OutboxProof { entry, .. }) = due.first() {
         let message = format!("layer one does not find entry {} under the anchored root", entry.number);

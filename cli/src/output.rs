@@ -93,7 +93,7 @@ impl Report {
 
     /// What is printed, without the last line's end.
     pub fn text(self, json: bool) -> String {
-        let object = Value::Object(self.fields).to_string();
+        let object = json_text(&Value::Object(self.fields));
         if json {
             return object;
         }
@@ -119,7 +119,7 @@ pub fn failure_text(failure: &Failure, json: bool) -> String {
         if let Some(hint) = &failure.hint {
             fields["hint"] = hint.as_str().into();
         }
-        return fields.to_string();
+        return json_text(&fields);
     }
     match &failure.hint {
         Some(hint) => format!("error: {message} ({hint})"),
@@ -127,16 +127,61 @@ pub fn failure_text(failure: &Failure, json: bool) -> String {
     }
 }
 
-/// Text that somebody else chose, with what could steer a terminal escaped.
+/// Text that somebody else chose, with what could steer a terminal, or hide or turn around what is next to it, escaped.
 pub fn printable(text: &str) -> String {
-    let escaped = |character: char| match character.is_control() {
-        true => character.escape_default().collect::<Vec<_>>(),
-        false => vec![character],
+    let escaped = |character: char| match is_plain(character) {
+        true => vec![character],
+        false => character.escape_default().collect(),
     };
     text.chars().flat_map(escaped).collect()
+}
+
+/// The same, cut off after so many characters.
+pub fn printable_up_to(most: usize, text: &str) -> String {
+    let shown = printable(text);
+    match shown.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", shown.get(..end).unwrap_or_default()),
+        None => shown,
+    }
+}
+
+/// An object for programs. A terminal may show it too: the same escapes as JSON has them, and only inside of strings.
+pub fn json_text(value: &Value) -> String {
+    let escaped = |character: char| match is_plain(character) {
+        true => character.to_string(),
+        false => character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+    };
+    value.to_string().chars().map(escaped).collect()
+}
+
+/// Neither a control character (C0, DEL, C1), nor one of Unicode's invisible or direction-changing ones.
+fn is_plain(character: char) -> bool {
+    !character.is_control()
+        && !matches!(
+            character,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// A line to standard output. A reader that has closed it wants nothing more.
 pub fn print_line(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_or_hides_is_escaped_for_people_and_programs() {
+        let foreign = "a\u{1b}]0;x\u{7}\u{9b}2J\u{7f}\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}é";
+        let shown = r"a\u{1b}]0;x\u{7}\u{9b}2J\u{7f}\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}é";
+        assert_eq!(printable(foreign), shown);
+        let object = json_text(&json!({ "name\u{9b}": foreign }));
+        assert!(object.chars().all(is_plain), "{object}");
+        assert_eq!(serde_json::from_str::<Value>(&object).unwrap(), json!({ "name\u{9b}": foreign }));
+        assert_eq!(printable_up_to(6, foreign), r"a\u{1b…");
+        assert_eq!(printable_up_to(3, "abc"), "abc");
+    }
 }

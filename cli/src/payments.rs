@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cloister_client::{
     AccountId, Balance, DIRECT_CALL_FEE, Executed, Route, Selection, ShardClient, Signer, Step, UNSHIELD_FEE,
-    Unshielding, Verdict, layer_one::Found, worker::Update,
+    Unshielding, Verdict, layer_one::Found, shard, worker::Update,
 };
 use cloister_wire::{TrustedCall, TrustedOperationStatus};
 
@@ -149,7 +149,12 @@ pub async fn unshield_funds(
         }
         Verdict::Refused => {
             eprintln!("refused in layer one's block #{block_number} {block_hash:?}");
-            let shard_block = client.closed(from, *number, payment.left(executed)).await?;
+            let closed = client.closed(from, *number, payment.left(executed)).await;
+            let shard_block = closed.map_err(|error| match error {
+                error @ shard::Error::NotClosed { .. } => error,
+                // What the registry or the enclave refuses now undoes nothing.
+                source => shard::Error::PerhapsExecuted { operation: executed.operation, source: source.into() },
+            })?;
             eprintln!("credited again, as of block #{shard_block} of the shard");
             let (planck, kept) = (amount::format(*amount), amount::format(payment.fee(UNSHIELD_FEE)));
             let message = format!(

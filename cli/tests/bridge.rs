@@ -5,11 +5,13 @@ mod command;
 use std::collections::BTreeMap;
 
 use cloister_chain_primitives::{
-    AccountId, Anchor, Anchored, EXISTENTIAL_DEPOSIT, Flows, H256, OutflowLimit, OutflowUse, Retirement, ShardConfig,
-    ShardEntry, ShardId, UNIT, domain,
+    AccountId, Anchor, Anchored, EXISTENTIAL_DEPOSIT, EnclaveRecord, Flows, H256, OutboxEntry, OutboxKind,
+    OutflowLimit, OutflowUse, Retirement, ShardConfig, ShardEntry, ShardId, UNIT, domain,
+    outbox::{OutboxTree, outbox_id},
     storage::{self, AccountInfo},
 };
 use cloister_claims::TeeKind;
+use cloister_wire::OutboxProof;
 use codec::{Compact, Encode};
 use command::{
     Cli,
@@ -312,12 +314,96 @@ fn too_little_is_not_shielded() {
     let shard = node.bear(&founder, 5);
     let worker = Worker::serving(shard);
     let registered = record(TeeKind::Sgx);
-    node.register(
-        &founder,
-        &cloister_chain_primitives::EnclaveRecord { tls_key_hash: worker.tls_key_hash, ..registered },
-    );
+    node.register(&founder, &EnclaveRecord { tls_key_hash: worker.tls_key_hash, ..registered });
     let shield = ["shield-funds", "//Alice", "//Bob", "0.003999999999", "--wait", "in-block"];
     let (code, failure) = one(&node, &[&shield[..], &["--worker-url", &worker.url]].concat());
     assert_eq!(failure["error"], "3999999999 planck are less than the 4000000000 that a shielding has at least");
     assert_eq!((code, &failure["hint"]), (2, &"a shielding is 0.004 UNIT at least, so that it can be returned".into()));
+}
+
+/// A shard whose enclave says that it owes five entries, of which layer one has anchored only some.
+fn owing(node: &Node, anchored: &[u64]) -> Worker {
+    let founder = AccountId::new([3; 32]);
+    let shard = node.bear(&founder, 5);
+    let genesis = block_hash(0);
+    let entries = |numbers: &[u64]| -> Vec<OutboxEntry> {
+        let entry = |number: &u64| OutboxEntry {
+            number: *number,
+            id: outbox_id(&genesis, &shard, 12, *number),
+            kind: OutboxKind::Unshield,
+            beneficiary: AccountId::new([5; 32]),
+            amount: UNIT,
+        };
+        numbers.iter().map(entry).collect()
+    };
+    let proofs = |tree: &OutboxTree| -> Vec<OutboxProof> {
+        let prove = |entry: &OutboxEntry| tree.prove(entry.number).unwrap();
+        let proven = tree.entries().iter().map(prove);
+        proven.map(|(entry, path)| OutboxProof { entry: entry.clone(), path }).collect()
+    };
+    let known = OutboxTree::new(&genesis, &shard, entries(anchored));
+    // Everything else has paths of a tree that the enclave made up.
+    let others: Vec<u64> = (4..9).filter(|number| !anchored.contains(number)).collect();
+    let foreign = OutboxTree::new(&genesis, &shard, entries(&others));
+    let mut owed = [proofs(&known), proofs(&foreign)].concat();
+    owed.sort_by_key(|proof| proof.entry.number);
+    let anchor = Anchor {
+        number: 12,
+        header_hash: H256::repeat_byte(4),
+        inbox_consumed: 0,
+        outbox_root: known.root(),
+        outbox_closed: 0,
+        fees: 0,
+    };
+    node.set(&storage::anchor(&shard), Anchored { anchor, at: 99 });
+    let worker = Worker::owing(shard, owed);
+    node.register(&founder, &EnclaveRecord { tls_key_hash: worker.tls_key_hash, ..record(TeeKind::Sgx) });
+    worker
+}
+
+#[test]
+fn nobody_pays_for_paths_that_layer_one_would_refuse() {
+    let node = node();
+    let worker = owing(&node, &[]);
+    let at = ["--worker-url", worker.url.as_str()];
+    // A submission would begin with a question that this node does not answer.
+    for command in [&["outbox", "settle", "//Alice"][..], &["outbox", "settle", "//Alice", "--number", "4"]] {
+        let (code, failure) = one(&node, &[command, &at].concat());
+        let error = "the enclave's path for entry 4 does not lead to the root that is anchored";
+        assert_eq!((code, &failure["error"]), (1, &error.into()), "{failure}");
+        assert!(failure["hint"].as_str().unwrap().starts_with("nothing was sent for it"), "{failure}");
+    }
+    let (code, listed) = one(&node, &[&["outbox", "list"][..], &at].concat());
+    let proven = |listed: &Value| -> Vec<bool> {
+        listed["entries"].as_array().unwrap().iter().map(|entry| entry["proven"] == true).collect()
+    };
+    assert_eq!((code, proven(&listed)), (0, vec![false; 5]), "{listed}");
+
+    // Those that are proven are sent; the others among them are not.
+    let worker = owing(&node, &[5, 7]);
+    let at = ["--worker-url", worker.url.as_str()];
+    let (_, listed) = one(&node, &[&["outbox", "list"][..], &at].concat());
+    assert_eq!(proven(&listed), [false, true, false, true, false]);
+    let (code, failure) = one(&node, &[&["outbox", "settle", "//Alice"][..], &at].concat());
+    assert!(failure["error"].as_str().unwrap().starts_with("the node did not answer system_accountNextIndex"));
+    assert_eq!(code, 1);
+}
+
+#[test]
+fn figures_that_a_node_makes_up_end_an_audit_and_not_the_program() {
+    let node = node();
+    let (shard, escrow) = shard(&node);
+    let name = hex0x(&shard);
+    node.set(&storage::account(&escrow), AccountInfo { free: EXISTENTIAL_DEPOSIT, ..AccountInfo::default() });
+    for (length, error) in [
+        (u64::MAX, "the node tells of more than 1048576 entries of an inbox"),
+        (1 << 20, "the node's answer about the inbox is malformed: an entry is missing"),
+    ] {
+        node.set(&storage::inbox_length(&shard), length);
+        let (code, failure) = one(&node, &["audit", "--shard", &name, "--url", &node.url]);
+        assert_eq!((code, &failure["error"]), (1, &error.into()), "{failure}");
+    }
+    // What is only shown is shown.
+    let (code, shown) = one(&node, &["shard", "show", "--shard", &name]);
+    assert_eq!((code, &shown["inbox"]["length"]), (0, &json!(1 << 20)), "{shown}");
 }

@@ -2,7 +2,7 @@
 
 mod command;
 
-use cloister_chain_primitives::{AccountId, EnclaveRecord, ShardId};
+use cloister_chain_primitives::{AccountId, BuildMode, EnclaveRecord, ShardId};
 use cloister_claims::TeeKind;
 use command::{
     Cli, NO_WORKER,
@@ -99,6 +99,37 @@ fn a_wanted_fingerprint_is_not_taken_from_a_simulation_unasked() {
     let genuine = Deployment::start(TeeKind::Sgx);
     let (code, shown, errors) = genuine.run(&[&["trusted", "get-shard"], &wanted[..]].concat());
     assert_eq!((code, &shown["kind"], errors.as_str()), (0, &"sgx".into(), ""), "{shown}");
+}
+
+#[test]
+fn a_wanted_fingerprint_is_not_taken_in_debug_mode_unasked() {
+    let deployment = Deployment::start(TeeKind::Sgx);
+    let founder = AccountId::new([3; 32]);
+    let debug = EnclaveRecord {
+        tls_key_hash: deployment.worker.tls_key_hash,
+        build_mode: BuildMode::Debug,
+        ..record(TeeKind::Sgx)
+    };
+    deployment.node.register(&founder, &debug);
+    let (fingerprint, shard) = (hex0x(&[2; 32]), hex0x(&deployment.new));
+    let wanted = ["--mrenclave", fingerprint.as_str()];
+    for command in [&SHIELD[..], &["trusted", "balance", "//Alice"], &["trusted", "get-shard"]] {
+        for selection in
+            [&wanted[..], &["--shard", &shard, wanted[0], wanted[1]], &["--allow-simulated", wanted[0], wanted[1]]]
+        {
+            let (code, failure, errors) = deployment.run(&[command, selection].concat());
+            let error = "runs in debug mode: its host can read and change everything in it";
+            assert_eq!(failure["error"], format!("the enclave {founder} {error}"));
+            assert!(failure["hint"].as_str().unwrap().contains("--allow-debug"), "{failure}");
+            assert_eq!((code, errors.as_str()), (3, ""));
+            assert!(deployment.worker.asked().is_empty());
+        }
+    }
+    for selection in [&["--allow-debug", wanted[0], wanted[1]][..], &["--shard", &shard]] {
+        let (code, _, errors) = deployment.run(&[&["trusted", "get-shard"], selection].concat());
+        let warning = "warning: the enclave runs in DEBUG: its operator can read its memory";
+        assert_eq!((code, errors.trim_end()), (0, warning));
+    }
 }
 
 #[test]

@@ -279,12 +279,15 @@ pub struct SelectionArgs {
     /// The shard, in 0x hex or base58; otherwise the one that the worker serves
     #[arg(long, global = true, value_parser = parse_shard)]
     pub shard: Option<ShardId>,
-    /// Refuse shards whose enclaves have another fingerprint, or only simulate this one
+    /// Refuse shards whose enclaves have another fingerprint, only simulate this one, or run in debug mode
     #[arg(long, global = true, value_name = "HEX")]
     pub mrenclave: Option<H256>,
     /// With --mrenclave: a simulated enclave will do, though nothing proves its fingerprint
     #[arg(long, global = true)]
     pub allow_simulated: bool,
+    /// With --mrenclave: debug mode will do, though the enclave's host can read and change everything in it
+    #[arg(long, global = true)]
+    pub allow_debug: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -351,7 +354,8 @@ planck in decimal strings.
 
 Exit codes:
   0  done
-  1  could not run: no connection, no answer in time, an answer that cannot be believed, no access to a file
+  1  could not run, or how it ended is not known: no connection, no answer in time, an answer that cannot be believed,
+     no access to a file. What was sent by then may count all the same: look before you send it again
   2  wrong usage or input
   3  refused by the chain or the shard, or by what the chain says about the enclave; of `worker status`: it does not serve
   4  refused at the other end, and the money came back: an unshielding by layer one, a shielding by the shard

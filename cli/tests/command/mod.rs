@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test program uses some of it")]
 
 pub mod node;
+pub mod pool;
 pub mod worker;
 
 use std::process::{Command, Output, Stdio};

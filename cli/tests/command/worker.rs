@@ -1,10 +1,10 @@
-//! A worker whose enclave only knows which shard it serves.
+//! A worker whose enclave only knows which shard it serves, and what the shard owes.
 
 use std::sync::{Arc, Mutex};
 
-use cloister_chain_primitives::ShardId;
-use cloister_wire::RpcReturnValue;
-use codec::Encode;
+use cloister_chain_primitives::{Request, ShardId};
+use cloister_wire::{Getter, OutboxProof, PublicGetter, RpcReturnValue};
+use codec::{Decode, Encode};
 use futures::{SinkExt, StreamExt};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer, version::TLS13};
@@ -26,6 +26,11 @@ pub struct Worker {
 
 impl Worker {
     pub fn serving(shard: ShardId) -> Self {
+        Self::owing(shard, Vec::new())
+    }
+
+    /// One whose enclave says that the shard owes this.
+    pub fn owing(shard: ShardId, owed: Vec<OutboxProof>) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(["worker".to_string()]).unwrap().self_signed(&key).unwrap();
         let tls_key_hash = Sha256::digest(key.public_key_der()).into();
@@ -43,7 +48,7 @@ impl Worker {
         let log = asked.clone();
         runtime.spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
-                tokio::spawn(serve(tcp, acceptor.clone(), shard, log.clone()));
+                tokio::spawn(serve(tcp, acceptor.clone(), shard, owed.clone(), log.clone()));
             }
         });
         Self { url, tls_key_hash, asked, _runtime: runtime }
@@ -55,7 +60,13 @@ impl Worker {
     }
 }
 
-async fn serve(tcp: TcpStream, acceptor: TlsAcceptor, shard: ShardId, log: Arc<Mutex<Vec<String>>>) {
+async fn serve(
+    tcp: TcpStream,
+    acceptor: TlsAcceptor,
+    shard: ShardId,
+    owed: Vec<OutboxProof>,
+    log: Arc<Mutex<Vec<String>>>,
+) {
     // A client that refuses the key is gone.
     let Ok(tls) = acceptor.accept(tcp).await else { return };
     let mut socket = accept_async(tls).await.unwrap();
@@ -64,6 +75,14 @@ async fn serve(tcp: TcpStream, acceptor: TlsAcceptor, shard: ShardId, log: Arc<M
         let method = request["method"].as_str().unwrap().to_string();
         let answer = match method.as_str() {
             "author_getShard" => RpcReturnValue::ok(shard),
+            "state_executeGetter" => {
+                let request = hex::decode(&request["params"][0].as_str().unwrap()[2..]).unwrap();
+                let request = Request::decode(&mut request.as_slice()).unwrap();
+                let getter = Getter::decode(&mut request.cyphertext.as_slice()).unwrap();
+                let Getter::Public(PublicGetter::Outbox(from)) = getter else { panic!("{getter:?}") };
+                let page: Vec<_> = owed.iter().filter(|proof| proof.entry.number >= from).cloned().collect();
+                RpcReturnValue::ok(Some(page.encode()))
+            }
             _ => RpcReturnValue::error("unknown to this fake"),
         };
         log.lock().unwrap().push(method);

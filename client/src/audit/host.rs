@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloister_chain_primitives::{Anchored, H256, ShardId};
+use cloister_chain_primitives::{Anchor, Anchored, H256, ShardId};
 use cloister_wire::sidechain::SignedBlock;
 use codec::DecodeAll;
 use jsonrpsee::{
@@ -10,6 +10,7 @@ use jsonrpsee::{
     rpc_params,
     ws_client::{WsClient, WsClientBuilder},
 };
+use tokio::time::timeout;
 
 use super::{Error, Walk};
 use crate::{
@@ -30,7 +31,9 @@ impl Host {
             .request_timeout(REQUEST_TIMEOUT)
             .max_response_size(MAX_RESPONSE)
             .build(url);
-        Ok(Self { client: building.await.map_err(|source| Error::Unreachable { url: url.into(), source })? })
+        // The client's own limit ends with the TCP connection.
+        let built = timeout(CONNECTION_TIMEOUT, building).await.unwrap_or(Err(ClientError::RequestTimeout));
+        Ok(Self { client: built.map_err(|source| Error::Unreachable { url: url.into(), source })? })
     }
 
     /// The first blocks after `from` up to `until`, at least one if there is any; the zero hash stands before block 1.
@@ -88,15 +91,16 @@ impl Host {
         Ok(Walk::from_anchor(genesis, *shard, &begin.anchor))
     }
 
-    /// Hands a walk all blocks up to `until`. What does not follow ends it, because nothing after it counts.
-    pub(super) async fn follow(&self, walk: &mut Walk, shard: &ShardId, until: H256) -> Result<(), Error> {
-        while walk.newest() != until {
-            let Some(blocks) = self.blocks(shard, walk.newest(), until).await? else { return Ok(()) };
+    /// Hands a walk all blocks up to the anchored one. What does not follow ends it, because nothing after it counts,
+    /// and so does the anchored height: anybody can make blocks that follow each other, and never reach the anchored one.
+    pub(super) async fn follow(&self, walk: &mut Walk, shard: &ShardId, anchor: &Anchor) -> Result<(), Error> {
+        while walk.next_number() <= anchor.number {
+            let Some(blocks) = self.blocks(shard, walk.newest(), anchor.header_hash).await? else { return Ok(()) };
             if blocks.is_empty() {
                 return Ok(());
             }
             for block in blocks {
-                if !walk.take(block) {
+                if walk.next_number() > anchor.number || !walk.take(block) {
                     return Ok(());
                 }
             }

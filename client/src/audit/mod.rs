@@ -12,7 +12,7 @@ mod tests;
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use cloister_chain_primitives::{BlockNumber, EXISTENTIAL_DEPOSIT, H256, InboxEntry, ShardId};
+use cloister_chain_primitives::{BlockNumber, EXISTENTIAL_DEPOSIT, H256, ShardId};
 use cloister_wire::sidechain::Books;
 use jsonrpsee::core::ClientError;
 use tokio::time::Instant;
@@ -119,7 +119,7 @@ impl Audit {
             }
             let mut walk = host.begin(layer_one, shard, &bridge, from).await?;
             let first = walk.next_number();
-            host.follow(&mut walk, shard, anchor.header_hash).await?;
+            host.follow(&mut walk, shard, &anchor).await?;
             let (found, newest) = walk.finish();
             let newest = newest.ok_or(Error::NotKept { number: anchor.number })?;
             blocks = Some(first..=newest.header.block_number);
@@ -178,12 +178,7 @@ impl LayerOneFacts {
         // Everything that is anchored is unpruned from there on; a range that cannot be is for the checks to find.
         let numbers = bridge.unconsumed();
         let numbers = numbers.start.max(bridge.inbox_pruned)..numbers.end;
-        let unconsumed = layer_one.inbox_at(shard, numbers, at).await?;
-        let shields_unconsumed = unconsumed.iter().map(|entry| match entry {
-            InboxEntry::Shield { amount, .. } => *amount,
-            InboxEntry::Invoke(_) => 0,
-        });
-        let shields_unconsumed = shields_unconsumed.fold(0, |sum: u128, amount| sum.saturating_add(amount));
+        let shields_unconsumed = layer_one.shields_at(shard, numbers, at).await?;
         let end = books.outbox_next.min(books.outbox_closed.saturating_add(MAX_VERDICTS));
         let verdicts = layer_one.verdicts_at(shard, books.outbox_closed..end, at).await?;
         Ok(Self { shields_unconsumed, verdicts, existential_deposit: EXISTENTIAL_DEPOSIT })

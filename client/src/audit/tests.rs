@@ -279,10 +279,15 @@ async fn host(blocks: Vec<SignedBlock>, oldest: u64) -> (Host, Asked, ServerHand
             Ok(answer.take(1).map(|block| to_hex(&block.encode())).collect::<Vec<_>>())
         })
         .unwrap();
+    let (host, handle) = served(module).await;
+    (host, asked, handle)
+}
+
+async fn served<Context: Send + Sync + 'static>(module: RpcModule<Context>) -> (Host, ServerHandle) {
     let server = Server::builder().build("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", server.local_addr().unwrap());
     let handle = server.start(module);
-    (Host::connect(&url).await.unwrap(), asked, handle)
+    (Host::connect(&url).await.unwrap(), handle)
 }
 
 /// A node whose layer one has anchored blocks 2 and 4 of the history, and has all the money.
@@ -390,4 +395,55 @@ async fn a_shard_without_an_anchor_owes_nothing() {
     let audit = Audit::run(layer_one, &host, &shard, 1).await.unwrap();
     assert_eq!((audit.passed(), audit.blocks, audit.books), (true, None, Books::default()));
     assert!(asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn blocks_without_an_end_end_an_audit_at_the_anchored_height() {
+    let blocks = history();
+    let node = node(&blocks).await;
+    // Otherwise the audit would wait until the shard knows what layer one has paid.
+    node.world(|world| world.set(&storage::flows(&shard().id), None));
+    // A host that makes a block for every question: linked to the one before, signed by nobody.
+    let made: Arc<Mutex<(Option<SignedBlock>, u64)>> = Arc::default();
+    let mut module = RpcModule::new(made.clone());
+    module
+        .register_method("sidechain_fetchBlocksFromPeer", |parameters, made, _| {
+            let (from, _, _): (H256, Option<H256>, String) = parameters.parse()?;
+            let mut made = made.lock().unwrap();
+            let parent = if from.is_zero() { None } else { made.0.take() };
+            let next = SignedBlock { signature: [7; 64], ..block(parent.as_ref(), &incarnation(), |_| ()) };
+            *made = (Some(next.clone()), made.1 + 1);
+            Ok::<_, ErrorObjectOwned>(vec![to_hex(&next.encode())])
+        })
+        .unwrap();
+    let (host, _handle) = served(module).await;
+    let audit = Audit::run(node.client.layer_one(), &host, &shard().id, 1).await.unwrap();
+    let failed = failed(&audit.checks);
+    assert!(failed.starts_with(&["authors signed their blocks", "anchor is the newest block's"]), "{failed:?}");
+    assert_eq!(audit.blocks, Some(1..=4));
+    // Whether it has the first, and each of the four.
+    assert_eq!(made.lock().unwrap().1, 5);
+
+    // All at once, and the anchored one not among them.
+    let mut unending: Vec<SignedBlock> = Vec::new();
+    for _ in 0..100 {
+        unending.push(block(unending.last(), &incarnation(), |_| ()));
+    }
+    let mut walk = Walk::from_birth(shard().genesis, shard().id, shard().entry.birth.genesis_commitment);
+    let mut module = RpcModule::new(());
+    let encoded: Vec<_> = unending.iter().map(|block| to_hex(&block.encode())).collect();
+    module.register_method("sidechain_fetchBlocksFromPeer", move |_, _, _| encoded.clone()).unwrap();
+    let (host, _handle) = served(module).await;
+    host.follow(&mut walk, &shard().id, &blocks[3].anchor()).await.unwrap();
+    assert_eq!(walk.next_number(), 5);
+}
+
+#[tokio::test]
+async fn who_takes_a_connection_and_says_nothing_is_not_waited_for_for_ever() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let (host, node) = tokio::join!(Host::connect(&url), LayerOne::connect(&url));
+    let (host, node) = (host.err().unwrap(), node.err().unwrap());
+    assert!(matches!(&host, Error::Unreachable { url: at, .. } if *at == url), "{host}");
+    assert!(matches!(&node, layer_one::Error::Unreachable { url: at, .. } if *at == url), "{node}");
 }

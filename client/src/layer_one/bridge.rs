@@ -7,7 +7,7 @@ use cloister_chain_primitives::{
     Verdict, storage,
 };
 
-use super::{Error, LayerOne, malformed};
+use super::{Error, KEYS_PER_PAGE, LayerOne, malformed};
 
 /// Everything about a shard that one block of layer one knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -112,12 +112,19 @@ impl LayerOne {
         shard.escrow_account(&self.genesis())
     }
 
-    /// Entries of a shard's inbox, as a block left them.
-    pub async fn inbox_at(&self, shard: &ShardId, numbers: Range<u64>, at: H256) -> Result<Vec<InboxEntry>, Error> {
-        let keys: Vec<_> = numbers.map(|number| storage::inbox_entry(shard, number)).collect();
-        let entries = self.storage_values(&keys, at).await?;
-        let missing = || malformed("the inbox", "an entry is missing");
-        entries.into_iter().map(|entry| entry.ok_or_else(missing)).collect()
+    /// Planck that some entries of a shard's inbox shield, as a block left them.
+    pub async fn shields_at(&self, shard: &ShardId, numbers: Range<u64>, at: H256) -> Result<Balance, Error> {
+        let mut shielded: Balance = 0;
+        for page in pages("entries of an inbox", numbers)? {
+            let keys: Vec<_> = page.map(|number| storage::inbox_entry(shard, number)).collect();
+            for entry in self.storage_values(&keys, at).await? {
+                match entry.ok_or_else(|| malformed("the inbox", "an entry is missing"))? {
+                    InboxEntry::Shield { amount, .. } => shielded = shielded.saturating_add(amount),
+                    InboxEntry::Invoke(_) => {}
+                }
+            }
+        }
+        Ok(shielded)
     }
 
     /// The verdicts on entries of a shard's outbox that a block knows.
@@ -127,9 +134,13 @@ impl LayerOne {
         numbers: Range<u64>,
         at: H256,
     ) -> Result<BTreeMap<u64, Verdict>, Error> {
-        let keys: Vec<_> = numbers.clone().map(|number| storage::settled(shard, number)).collect();
-        let verdicts = self.storage_values(&keys, at).await?;
-        Ok(numbers.zip(verdicts).filter_map(|(number, verdict)| Some((number, verdict?))).collect())
+        let mut found = BTreeMap::new();
+        for page in pages("entries of an outbox", numbers)? {
+            let keys: Vec<_> = page.clone().map(|number| storage::settled(shard, number)).collect();
+            let verdicts = self.storage_values(&keys, at).await?;
+            found.extend(page.zip(verdicts).filter_map(|(number, verdict)| Some((number, verdict?))));
+        }
+        Ok(found)
     }
 
     /// Planck that layer one owes to an account which a shard could not be relieved of, at the finalized head.
@@ -138,3 +149,15 @@ impl LayerOne {
         Ok(self.storage(&storage::unclaimed(shard, account), at).await?.unwrap_or_default())
     }
 }
+
+/// Numbers that somebody else states, page by page. More than there can be are refused before anything is made of them.
+fn pages(what: &'static str, numbers: Range<u64>) -> Result<impl Iterator<Item = Range<u64>>, Error> {
+    if numbers.end.saturating_sub(numbers.start) > MAX_NUMBERS {
+        return Err(Error::TooMany { what, most: MAX_NUMBERS });
+    }
+    let firsts = numbers.clone().step_by(KEYS_PER_PAGE);
+    Ok(firsts.map(move |first| first..numbers.end.min(first.saturating_add(KEYS_PER_PAGE as u64))))
+}
+
+/// Hours of full blocks that a shard has not consumed, and more than its outbox can have open.
+const MAX_NUMBERS: u64 = 1 << 20;

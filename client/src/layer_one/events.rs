@@ -1,5 +1,6 @@
 //! Events of layer one, decoded with the runtime's own description of them.
 
+mod extent;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -67,6 +68,11 @@ impl fmt::Display for DispatchFailure {
     }
 }
 
+/// Decodes the value of `System.Events` by a runtime's metadata (SCALE, version 14).
+pub fn decode_events(metadata: &[u8], events: &[u8]) -> Result<Vec<Event>, Error> {
+    Metadata::decode(metadata)?.events(events)
+}
+
 /// A runtime's description of itself.
 pub(super) struct Metadata {
     runtime: RuntimeMetadataV14,
@@ -107,11 +113,12 @@ impl Metadata {
 
     /// Decodes the value of `System.Events`.
     pub(super) fn events(&self, mut bytes: &[u8]) -> Result<Vec<Event>, Error> {
-        let records = decode_as_type(&mut bytes, self.events_type, &self.runtime.types)
-            .map_err(|error| malformed("events", error))?;
-        if !bytes.is_empty() {
+        let extent = extent::measure(&self.runtime.types, self.events_type, bytes);
+        if extent.map_err(|reason| malformed("events", reason))? < bytes.len() {
             return Err(malformed("events", "bytes are left over"));
         }
+        let records = decode_as_type(&mut bytes, self.events_type, &self.runtime.types)
+            .map_err(|error| malformed("events", error))?;
         let ValueDef::Composite(Composite::Unnamed(records)) = &records.value else {
             return Err(malformed("events", "they are no list"));
         };
@@ -172,7 +179,9 @@ impl Metadata {
         let index = part("index")?.as_u128()?;
         let error = self.bytes(part("error")?)?;
         let pallet = self.runtime.pallets.iter().find(|pallet| u128::from(pallet.index) == index)?;
-        let error = decode_as_type(&mut error.as_slice(), pallet.error.as_ref()?.ty.id, &self.runtime.types).ok()?;
+        let error_type = pallet.error.as_ref()?.ty.id;
+        extent::measure(&self.runtime.types, error_type, &error).ok()?;
+        let error = decode_as_type(&mut error.as_slice(), error_type, &self.runtime.types).ok()?;
         let (name, docs) = self.nested_variants(&error)?;
         Some(DispatchFailure { name: format!("{}.{name}", lower_camel(&pallet.name)), docs })
     }

@@ -8,6 +8,8 @@ mod registry;
 mod settlement;
 mod shards;
 mod submission;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -26,7 +28,8 @@ use jsonrpsee::{
     ws_client::{WsClient, WsClientBuilder},
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::sync::Mutex;
+use sp_crypto_hashing::blake2_128;
+use tokio::{sync::Mutex, time::timeout};
 
 use events::Metadata;
 
@@ -35,7 +38,7 @@ pub(crate) use events::tests::runtime_metadata;
 pub(crate) use finalized::pause_before;
 
 pub use bridge::{BridgeState, Outflow};
-pub use events::{DispatchFailure, Event};
+pub use events::{DispatchFailure, Event, decode_events};
 pub use finalized::{FinalizedBlocks, Found};
 pub use registry::{CollateralOf, StoredCollateral};
 pub use settlement::{Settlement, UnshieldEvent, UnshieldResult};
@@ -84,18 +87,34 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The node tells of more than there can be.
+    #[error("the node tells of more than {most} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many are read at most.
+        most: u64,
+    },
     /// The node knows no such block.
     #[error("the node has no block {0}")]
     UnknownBlock(String),
     /// The transaction pool refused an extrinsic.
     #[error("the chain refused the extrinsic: {0}")]
     Refused(String),
-    /// An extrinsic left the pool without being in a block.
+    /// An extrinsic left the pool without being in a block, and cannot come into one any more.
     #[error("the extrinsic {hash:?} was given up: {status}")]
     GivenUp {
         /// The extrinsic.
         hash: H256,
         /// The pool's last word.
+        status: String,
+    },
+    /// The node says no more of an extrinsic that it had taken: it may come into a block, or be in one.
+    #[error("what becomes of the extrinsic {hash:?} is not known: {status}")]
+    OutOfSight {
+        /// The extrinsic.
+        hash: H256,
+        /// The last that was heard.
         status: String,
     },
     /// An extrinsic is in a block and failed.
@@ -121,7 +140,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the chain said no, as opposed to not having been heard.
+    /// Whether the chain said no for good, as opposed to not having been heard.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::GivenUp { .. } | Self::ExtrinsicFailed { .. })
     }
@@ -134,12 +153,15 @@ impl LayerOne {
             // Both of rustls' providers are in the dependency tree; without a choice it panics. An earlier choice stays.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
-        let client = WsClientBuilder::new()
+        let building = WsClientBuilder::new()
             .connection_timeout(CONNECTION_TIMEOUT)
             .request_timeout(REQUEST_TIMEOUT)
             .max_response_size(MAX_RESPONSE)
-            .build(url)
+            .build(url);
+        // The client's own limit ends with the TCP connection.
+        let client = timeout(CONNECTION_TIMEOUT, building)
             .await
+            .unwrap_or(Err(ClientError::RequestTimeout))
             .map_err(|source| Error::Unreachable { url: url.into(), source })?;
         let mut layer_one =
             Self { client: Arc::new(client), url: url.into(), genesis: H256::zero(), metadata: Arc::default() };
@@ -202,10 +224,7 @@ impl LayerOne {
 
     /// The value under a key of [`storage`], as a block left it.
     pub async fn storage<T: DecodeAll>(&self, key: &[u8], at: H256) -> Result<Option<T>, Error> {
-        self.storage_bytes(key, at)
-            .await?
-            .map(|bytes| T::decode_all(&mut bytes.as_slice()).map_err(|error| malformed("storage", error)))
-            .transpose()
+        self.storage_bytes(key, at).await?.map(|bytes| decoded(&bytes)).transpose()
     }
 
     /// An account at the best block; of all zeros if it does not exist.
@@ -272,30 +291,47 @@ impl LayerOne {
         value.map(|value| from_hex("storage", &value)).transpose()
     }
 
-    /// All entries of a map whose keys end with 32 bytes that are not hashed.
+    /// All entries of a map whose keys end with 32 bytes, plain or after their BLAKE2b-128.
     async fn storage_map<T: DecodeAll>(&self, prefix: &[u8], at: H256) -> Result<Vec<([u8; 32], T)>, Error> {
         let mut entries = Vec::new();
-        let mut start: Option<String> = None;
+        let mut last: Option<Vec<u8>> = None;
+        let mut bytes = 0usize;
         loop {
+            let start = last.as_deref().map(to_hex);
             let page: Vec<String> =
                 self.request("state_getKeysPaged", (to_hex(prefix), KEYS_PER_PAGE, &start, at)).await?;
             let keys = page.iter().map(|key| from_hex("storage keys", key)).collect::<Result<Vec<_>, _>>()?;
-            let values = self.storage_values(&keys, at).await?;
-            for (key, value) in keys.iter().zip(values) {
-                let rest = key.strip_prefix(prefix).and_then(|rest| rest.last_chunk::<32>());
-                let rest = rest.ok_or_else(|| malformed("storage keys", "a key that was not asked for"))?;
-                entries.push((*rest, value.ok_or_else(|| malformed("storage", "a key without a value"))?));
+            if keys.len() > KEYS_PER_PAGE {
+                return Err(malformed("storage keys", "more of them than were asked for"));
             }
-            let complete = page.len() < KEYS_PER_PAGE;
-            match page.into_iter().next_back() {
-                Some(last) if !complete => start = Some(last),
-                _ => return Ok(entries),
+            // Otherwise the same page could come for ever.
+            if !last.iter().chain(&keys).is_sorted_by(|one, other| one < other) {
+                return Err(malformed("storage keys", "they do not ascend"));
             }
+            let names = keys.iter().map(|key| map_key(prefix, key)).collect::<Option<Vec<_>>>();
+            let names = names.ok_or_else(|| malformed("storage keys", "a key that was not asked for"))?;
+            for ((name, key), value) in names.into_iter().zip(&keys).zip(self.stored(&keys, at).await?) {
+                let value = value.ok_or_else(|| malformed("storage", "a key without a value"))?;
+                bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+                entries.push((name, decoded(&value)?));
+            }
+            if bytes > MAX_MAP_BYTES {
+                return Err(Error::TooMany { what: "bytes in a storage map", most: MAX_MAP_BYTES as u64 });
+            }
+            if keys.len() < KEYS_PER_PAGE {
+                return Ok(entries);
+            }
+            last = keys.into_iter().next_back();
         }
     }
 
     /// The values under keys, in their order; a key may stand there more than once.
     async fn storage_values<T: DecodeAll>(&self, keys: &[Vec<u8>], at: H256) -> Result<Vec<Option<T>>, Error> {
+        let values = self.stored(keys, at).await?;
+        values.into_iter().map(|value| value.map(|bytes| decoded(&bytes)).transpose()).collect()
+    }
+
+    async fn stored(&self, keys: &[Vec<u8>], at: H256) -> Result<Vec<Option<Vec<u8>>>, Error> {
         let mut values = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_PER_PAGE) {
             let page: Vec<String> = keys.iter().map(|key| to_hex(key)).collect();
@@ -303,9 +339,7 @@ impl LayerOne {
             let found: HashMap<String, Option<String>> = sets.into_iter().flat_map(|set| set.changes).collect();
             for key in page {
                 let value = found.get(&key).and_then(Option::as_deref);
-                let value = value.map(|value| from_hex("storage", value)).transpose()?;
-                let value = value.map(|bytes| T::decode_all(&mut bytes.as_slice())).transpose();
-                values.push(value.map_err(|error| malformed("storage", error))?);
+                values.push(value.map(|value| from_hex("storage", value)).transpose()?);
             }
         }
         Ok(values)
@@ -340,6 +374,16 @@ struct StorageChangeSet {
     changes: Vec<(String, Option<String>)>,
 }
 
+/// What a map's key names: the 32 bytes at its end, if the key is one of the map with this prefix.
+fn map_key(prefix: &[u8], key: &[u8]) -> Option<[u8; 32]> {
+    let (hash, name) = key.strip_prefix(prefix)?.split_last_chunk::<32>()?;
+    (hash.is_empty() || hash == blake2_128(name)).then_some(*name)
+}
+
+fn decoded<T: DecodeAll>(mut bytes: &[u8]) -> Result<T, Error> {
+    T::decode_all(&mut bytes).map_err(|error| malformed("storage", error))
+}
+
 pub(crate) fn to_hex(bytes: &[u8]) -> String {
     format!("0x{}", hex::encode(bytes))
 }
@@ -356,5 +400,7 @@ const NO_PARAMETERS: [(); 0] = [];
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const KEYS_PER_PAGE: usize = 256;
+/// Some 80 000 enclaves.
+const MAX_MAP_BYTES: usize = 32 << 20;
 /// Metadata and full blocks are the largest answers.
 const MAX_RESPONSE: u32 = 32 << 20;

@@ -1,12 +1,9 @@
 //! What layer one records of shards' work: reports in its events, anchors in its storage.
 
-use std::time::Duration;
-
 use cloister_chain_primitives::{Anchored, BlockNumber, H256, ShardId, storage};
 use serde::Deserialize;
-use tokio::time::Instant;
 
-use super::{Error, Event, LayerOne, pause_before};
+use super::{Error, Event, LayerOne};
 
 /// A shard's enclave has consumed the shard's inbox up to a block of layer one.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -52,7 +49,8 @@ impl Event {
 }
 
 impl LayerOne {
-    /// A shard's newest anchor at the finalized head.
+    /// A shard's newest anchor at the finalized head. It vouches for a block that an enclave told of only if that very
+    /// start of the enclave had it anchored: see [`ShardClient::anchored`](crate::ShardClient::anchored).
     pub async fn anchor(&self, shard: &ShardId) -> Result<Option<Anchored>, Error> {
         self.anchor_at(shard, self.finalized_hash().await?).await
     }
@@ -60,17 +58,5 @@ impl LayerOne {
     /// A shard's newest anchor as a block left it.
     pub async fn anchor_at(&self, shard: &ShardId, at: H256) -> Result<Option<Anchored>, Error> {
         self.storage(&storage::anchor(shard), at).await
-    }
-
-    /// Waits until a finalized block anchors a shard's block at `height` or above, and so all before it; `None` if that
-    /// takes longer than `limit`.
-    pub async fn await_anchor(&self, shard: &ShardId, height: u64, limit: Duration) -> Result<Option<Anchored>, Error> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let anchored = self.anchor(shard).await?.filter(|anchored| anchored.anchor.number >= height);
-            if anchored.is_some() || !pause_before(deadline).await {
-                return Ok(anchored);
-            }
-        }
     }
 }

@@ -138,7 +138,7 @@ impl LayerOne {
             .client
             .subscribe("author_submitAndWatchExtrinsic", (to_hex(extrinsic),), "author_unwatchExtrinsic")
             .await
-            .map_err(refusal)?;
+            .map_err(|error| refusal(hash, error))?;
         report(Progress::Submitted { hash });
         if wait == Wait::Submitted {
             return Ok(SubmittedExtrinsic { hash, inclusion: None });
@@ -149,23 +149,31 @@ impl LayerOne {
             let status = timeout_at(deadline, statuses.next())
                 .await
                 .map_err(|_| Error::TimedOut { hash, wait, limit: WAIT_LIMIT })?
-                .ok_or(Error::GivenUp { hash, status: "the node stopped reporting".into() })?
-                .map_err(|error| malformed("an extrinsic's status", error))?;
+                .ok_or_else(|| Error::OutOfSight { hash, status: "the node stopped reporting".into() })?
+                .map_err(|error| Error::OutOfSight { hash, status: error.to_string() })?;
             let (block_hash, finalized) = match status {
                 Status::InBlock(block_hash) => (block_hash, false),
                 Status::Finalized(block_hash) => (block_hash, true),
                 Status::Future | Status::Ready | Status::Broadcast(_) | Status::Retracted(_) => continue,
-                Status::FinalityTimeout(_) | Status::Usurped(_) | Status::Dropped | Status::Invalid => {
+                Status::Usurped(_) | Status::Invalid => {
                     return Err(Error::GivenUp { hash, status: status.to_string() });
                 }
+                // It is in a block, or other nodes may still have it.
+                Status::FinalityTimeout(_) | Status::Dropped => {
+                    return Err(Error::OutOfSight { hash, status: status.to_string() });
+                }
             };
-            let number = self.header(block_hash).await?.number;
+            let in_block = |error: Error| match error {
+                error @ Error::ExtrinsicFailed { .. } => error,
+                error => Error::OutOfSight { hash, status: format!("it is in block {block_hash:?}, and {error}") },
+            };
+            let number = self.header(block_hash).await.map_err(in_block)?.number;
             report(match finalized {
                 true => Progress::Finalized { number, hash: block_hash },
                 false => Progress::InBlock { number, hash: block_hash },
             });
             if finalized || wait == Wait::InBlock {
-                let inclusion = self.inclusion(hash, block_hash, number).await?;
+                let inclusion = self.inclusion(hash, block_hash, number).await.map_err(in_block)?;
                 return Ok(SubmittedExtrinsic { hash, inclusion: Some(inclusion) });
             }
         }
@@ -211,7 +219,7 @@ impl fmt::Display for Status {
         match self {
             Self::FinalityTimeout(block) => write!(formatter, "its block {block:?} took too long to become final"),
             Self::Usurped(by) => write!(formatter, "{by:?} took its place"),
-            Self::Dropped => formatter.write_str("the pool is full"),
+            Self::Dropped => formatter.write_str("the node's pool dropped it"),
             Self::Invalid => formatter.write_str("it is no longer valid"),
             _ => formatter.write_str("it is on its way"),
         }
@@ -229,8 +237,11 @@ struct Block {
 }
 
 /// The pool's errors have codes from 1 000 on; the reason stands in their data.
-fn refusal(error: ClientError) -> Error {
+fn refusal(hash: H256, error: ClientError) -> Error {
     match error {
+        ClientError::Call(call) if call.code() == ALREADY_IMPORTED => {
+            Error::OutOfSight { hash, status: "the node's pool had it already".into() }
+        }
         ClientError::Call(call) if (1_000..2_000).contains(&call.code()) => {
             let detail = call.data().and_then(|data| serde_json::from_str::<String>(data.get()).ok());
             Error::Refused(match detail {
@@ -242,6 +253,8 @@ fn refusal(error: ClientError) -> Error {
     }
 }
 
+/// Of the pool, for an extrinsic that it has.
+const ALREADY_IMPORTED: i32 = 1_013;
 /// Blocks in which an extrinsic may be included after the finalized head at which it was signed.
 pub const LIFETIME_BLOCKS: u64 = 64;
 /// Above the lifetime at blocks of 2 s.

@@ -118,10 +118,10 @@ impl ShardClient {
     }
 
     /// Asks about an account, with a query that holds for this shard, its code and a short time, and checks the
-    /// enclave's signature and that it follows layer one.
+    /// enclave's signature, that it follows layer one, and that the registry still knows this start of it.
     pub async fn ask<T: DecodeAll>(&self, owner: &Signer, getter: TrustedGetter) -> Result<Answer<T>, Error> {
         require_owner(owner, getter.owner())?;
-        let finalized = self.recheck().await?;
+        self.recheck().await?;
         let last_block = self.block_number().await?.saturating_add(QUERY_LIFETIME_BLOCKS);
         let query = BoundGetter { getter, last_block, client_nonce: rand::random() };
         let signed_bytes = query.signed_bytes(&self.shard.genesis, &self.shard.id, &self.shard.scope().mrenclave);
@@ -130,6 +130,8 @@ impl ShardClient {
         let request_hash = query.hash();
         let value = self.worker.execute_getter(self.shard.id, &Getter::Bound(query)).await?.ok_or(Error::NoAnswer)?;
         let answer = SignedAnswer::decode_all(&mut value.as_slice()).map_err(|_| Error::Undecodable)?;
+        // The enclave's host may have held it back until another start took the place of this one.
+        let finalized = self.recheck().await?;
         verify(&self.shard, request_hash, &answer, finalized)?;
         if answer.layer_one_number <= finalized.number {
             let own = self.layer_one.block_hash(answer.layer_one_number).await?;
@@ -346,7 +348,8 @@ mod tests {
         let call = TrustedCall::Noop(AccountId::new([1; 32]));
         assert!(matches!(shard.sign_call(call, 0, &alice), Err(Error::WrongSigner { .. })));
         shard.require(None).unwrap();
-        let wanted = |fingerprint| Some(WantedCode { fingerprint, simulation: Stance::Allowed });
+        let wanted =
+            |fingerprint| Some(WantedCode { fingerprint, simulation: Stance::Allowed, debug: Stance::Forbidden });
         shard.require(wanted([2; 32])).unwrap();
         assert!(matches!(shard.require(wanted([3; 32])), Err(Error::WrongMeasurement { .. })));
     }

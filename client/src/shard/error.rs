@@ -39,6 +39,12 @@ pub enum Error {
         /// The enclave.
         enclave: AccountId,
     },
+    /// The shard's enclave runs the wanted code in debug mode: who runs the machine can read and change its memory.
+    #[error("the enclave {enclave} runs in debug mode: its host can read and change everything in it")]
+    Debug {
+        /// The enclave.
+        enclave: AccountId,
+    },
     /// The worker's enclave serves another shard than the one that is meant, whose state it may have lost.
     #[error("the worker's enclave serves shard 0x{}, not 0x{}", hex::encode(.served), hex::encode(.wanted))]
     OtherShard {
@@ -174,18 +180,25 @@ pub enum Error {
         limit: Duration,
     },
     /// The shard consumed an indirect call and did not execute it.
-    #[error(
-        "the call {operation:?} was processed without effect: nonce already used, sender unknown or not decryptable"
-    )]
+    #[error("the call {operation:?} was processed without effect: nonce too high, sender unknown or not decryptable")]
     WithoutEffect {
         /// The operation.
         operation: H256,
     },
-    /// The shard no longer tells what became of a call that it executed.
+    /// The shard no longer tells what became of a call. It was executed, or another one took its nonce.
     #[error("the shard does not tell what became of the call {operation:?}")]
     NoOutcome {
         /// The operation.
         operation: H256,
+    },
+    /// A call was sent, and then its enclave could not be asked, or not be believed, what became of it.
+    #[error("the call {operation:?} was sent, and what became of it is not known")]
+    PerhapsExecuted {
+        /// The operation.
+        operation: H256,
+        /// Why.
+        #[source]
+        source: Box<Error>,
     },
     /// An unshielding was executed, and the enclave names no entry of the outbox for it.
     #[error("the enclave says that the call {operation:?} opened nothing in the shard's outbox")]
@@ -210,6 +223,15 @@ pub enum Error {
     ShieldPerhapsReturned {
         /// The entry's number.
         number: u64,
+    },
+    /// A shielding is on layer one, and then the enclave could not be asked, or not be believed, what became of it.
+    #[error("entry {number} of the shard's inbox is on layer one, and whether it is credited is not known")]
+    PerhapsCredited {
+        /// The entry's number.
+        number: u64,
+        /// Why.
+        #[source]
+        source: Box<Error>,
     },
     /// The shard has not consumed an entry of its inbox in time.
     #[error("entry {number} of the shard's inbox is final on layer one, and not consumed after {} s", .limit.as_secs())]
@@ -241,6 +263,22 @@ pub enum Error {
         /// How long was waited.
         limit: Duration,
     },
+    /// The enclave owes more on layer one than a shard can.
+    #[error("the enclave says that the shard owes more than {most} entries of its outbox")]
+    TooMuchOwed {
+        /// How many are read at most.
+        most: usize,
+    },
+    /// The enclave that told of a block was started again, or lost its registration, before layer one had anchored the
+    /// block. Its host may have had it go on from an older one, and another block may have this height now.
+    #[error(
+        "layer one no longer has the start of the enclave that told of block {height} of the shard registered, and had \
+         not anchored the block before: whether it still counts is not known"
+    )]
+    PerhapsRewound {
+        /// Height of the shard's block.
+        height: u64,
+    },
     /// A block of the shard was not anchored in time.
     #[error("block {height} of the shard is not anchored in a finalized block of layer one after {} s", .limit.as_secs())]
     NotAnchored {
@@ -261,12 +299,18 @@ impl Error {
             | Self::NoShard { .. }
             | Self::WrongMeasurement { .. }
             | Self::Simulated { .. }
+            | Self::Debug { .. }
             | Self::OtherShard { .. }
             | Self::OtherTlsKey { .. }
             | Self::WithoutEffect { .. }
             | Self::ShieldReturned { .. } => true,
             error => error.is_registry(),
         }
+    }
+
+    /// The same about an operation that was sent. By itself it would read as if nothing had happened.
+    pub(super) fn of_sent(self, operation: H256) -> Self {
+        Self::PerhapsExecuted { operation, source: Box::new(self) }
     }
 
     /// Whether layer one's registry does not let the shard's enclave serve.

@@ -73,7 +73,8 @@ impl ShardClient {
                 let hash = operation.hash();
                 report(Step::Submitted(hash));
                 operation.reached(Stage::InBlock, limit, |update| report(Step::Status(update))).await?;
-                let outcome = self.outcome(sender, hash).await?.ok_or(Error::NoOutcome { operation: hash })?;
+                let outcome = self.outcome(sender, hash).await.map_err(|error| error.of_sent(hash))?;
+                let outcome = outcome.ok_or(Error::NoOutcome { operation: hash })?;
                 (since, hash, None, outcome)
             }
             Route::Inbox { payer } => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloister_chain_primitives::{AccountId, Anchored, Balance, BlockNumber, H256, Nonce, calls::Call};
+use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, Nonce, calls::Call};
 use cloister_wire::{Outcome, TrustedCall, TrustedOperation};
 
 use super::{Error, ShardClient};
@@ -97,17 +97,19 @@ impl ShardClient {
 
     /// Waits, for `limit` at most, until the shard has processed an invocation, and asks the enclave what became of it.
     /// The outcome of a call that was executed may be that it failed. One that was consumed without being executed has
-    /// none: [`Error::WithoutEffect`]. Outcomes are kept for 1 000 blocks of the shard, so who asks later than that gets
-    /// the same error for a call that was executed.
+    /// none: [`Error::WithoutEffect`]. The shard forgets outcomes after 1 000 blocks, after fewer if they are full: who
+    /// asks later than that gets [`Error::NoOutcome`], for a call that was executed as for one whose nonce another took.
     pub async fn executed(&self, sender: &Signer, invocation: &Invocation, limit: Duration) -> Result<Outcome, Error> {
         self.processed(invocation.block_number, limit).await?;
-        let operation = invocation.operation;
-        self.outcome(sender, operation).await?.ok_or(Error::WithoutEffect { operation })
-    }
-
-    /// Waits, for `limit` at most, until the shard's block at `height` is anchored in a finalized block of layer one.
-    pub async fn anchored(&self, height: u64, limit: Duration) -> Result<Anchored, Error> {
-        let anchored = self.layer_one().await_anchor(&self.shard().id, height, limit).await?;
-        anchored.ok_or(Error::NotAnchored { height, limit })
+        let Invocation { operation, nonce, .. } = *invocation;
+        let of_sent = |error: Error| error.of_sent(operation);
+        if let Some(outcome) = self.outcome(sender, operation).await.map_err(of_sent)? {
+            return Ok(outcome);
+        }
+        // An executed call has used its nonce.
+        match self.nonce(sender).await.map_err(of_sent)? > nonce {
+            true => Err(Error::NoOutcome { operation }),
+            false => Err(Error::WithoutEffect { operation }),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A shard: found on layer one, spoken to through a worker that is only a way to the enclave.
 
+mod anchored;
 mod client;
 mod error;
 mod execution;
@@ -11,7 +12,8 @@ mod shielding;
 pub(crate) mod tests;
 
 use cloister_chain_primitives::{
-    AccountId, EnclaveRecord, EncryptedBeneficiary, H256, Moment, Nonce, Request, ShardEntry, ShardId, Standing,
+    AccountId, BuildMode, EnclaveRecord, EncryptedBeneficiary, H256, Moment, Nonce, Request, ShardEntry, ShardId,
+    Standing,
 };
 use cloister_claims::{Stance, TeeKind};
 use cloister_wire::{
@@ -97,15 +99,19 @@ impl Shard {
         SignatureScope { mrenclave: self.entry.birth.config.enclave_fingerprint, shard: self.id }
     }
 
-    /// Refuses a shard that runs other code than wanted, or whose enclave only says that it runs it.
+    /// Refuses a shard that runs other code than wanted, or whose enclave only says that it runs it, or in the open.
     pub fn require(&self, wanted: Option<WantedCode>) -> Result<(), Error> {
-        let Some(WantedCode { fingerprint: wanted, simulation }) = wanted else { return Ok(()) };
+        let Some(WantedCode { fingerprint: wanted, simulation, debug }) = wanted else { return Ok(()) };
         let found = self.entry.birth.config.enclave_fingerprint;
         if found != wanted {
             return Err(Error::WrongMeasurement { found, wanted });
         }
-        match (self.enclave.kind, simulation) {
-            (TeeKind::Simulated, Stance::Forbidden) => Err(Error::Simulated { enclave: self.founder().clone() }),
+        let enclave = self.founder().clone();
+        match (self.enclave.kind, self.enclave.build_mode) {
+            (TeeKind::Simulated, _) if simulation == Stance::Forbidden => Err(Error::Simulated { enclave }),
+            // Of a simulation nothing is hidden from its host anyway.
+            (TeeKind::Simulated, _) => Ok(()),
+            (_, BuildMode::Debug) if debug == Stance::Forbidden => Err(Error::Debug { enclave }),
             _ => Ok(()),
         }
     }

@@ -58,17 +58,25 @@ impl ShardClient {
         Ok(Unshielding { executed, number, id, sent_after })
     }
 
-    /// Waits, for `limit` at most, until a finalized block of the own node has a verdict on an unshielding, and tells
-    /// `deferred` of each block that put it off. The wait may begin late.
+    /// Waits, for `limit` at most, until a finalized block of the own node has a verdict on an unshielding that this
+    /// client has sent, and tells `deferred` of each block that put it off. The wait may begin late. Only entries of a
+    /// block that is [anchored](Self::anchored) have verdicts.
     pub async fn settled(
         &self,
         unshielding: &Unshielding,
         limit: Duration,
         deferred: impl FnMut(BlockNumber),
     ) -> Result<(Verdict, Found<H256>), Error> {
-        let Unshielding { number, id, sent_after, .. } = *unshielding;
+        let Unshielding { ref executed, number, id, sent_after } = *unshielding;
+        let deadline = Instant::now() + limit;
+        // After another start the number could be another entry's, and the id too: it names block and number.
+        match self.anchored(executed.block_number, limit).await {
+            Err(Error::NotAnchored { .. }) => return Err(Error::NotSettled { number, limit }),
+            anchored => anchored?,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
         let shard = &self.shard().id;
-        let waiting = self.layer_one().await_verdict(shard, (number, id), sent_after, limit, deferred);
+        let waiting = self.layer_one().await_verdict(shard, (number, id), sent_after, left, deferred);
         match waiting.await? {
             None => Err(Error::NotSettled { number, limit }),
             Some(Found { value: Settlement::Forgotten, .. }) => Err(Error::VerdictForgotten { number }),
@@ -107,6 +115,9 @@ impl ShardClient {
                 return Err(Error::Undecodable);
             }
             proofs.extend(page);
+            if proofs.len() > MAX_OWED {
+                return Err(Error::TooMuchOwed { most: MAX_OWED });
+            }
             let Some(following) = last.checked_add(1) else { return Ok(proofs) };
             next = following;
         }
@@ -163,3 +174,6 @@ impl ShardClient {
         Ok((extrinsic, results))
     }
 }
+
+/// Above the 4 096 unshieldings and exits and the 16 384 returns and one block's more that a shard lets be open.
+const MAX_OWED: usize = 32_768;

@@ -22,6 +22,8 @@ pub struct WantedCode {
     pub fingerprint: [u8; 32],
     /// Whether simulated evidence will do, which anybody can make up for any fingerprint.
     pub simulation: Stance,
+    /// Whether debug mode will do, in which the fingerprint is proven and nothing is confidential.
+    pub debug: Stance,
 }
 
 impl Selection {

@@ -70,7 +70,8 @@ impl ShardClient {
         // The status that was told last before the entry was consumed.
         let mut last = before;
         loop {
-            let status = self.inbox_status().await?;
+            let status = self.inbox_status().await;
+            let status = status.map_err(|source| Error::PerhapsCredited { number, source: source.into() })?;
             if status.consumed > number {
                 return match (status.shields_returned > last.shields_returned, status.shields_credited) {
                     (false, _) => Ok(()),
@@ -93,6 +94,9 @@ impl ShardClient {
         let length = storage::inbox_length(shard);
         let before: u64 = layer_one.storage(&length, parent).await?.unwrap_or_default();
         let after: u64 = layer_one.storage(&length, block).await?.unwrap_or_default();
+        if after.saturating_sub(before) > MAX_APPENDED {
+            return Err(layer_one::Error::TooMany { what: "inbox entries in one block", most: MAX_APPENDED }.into());
+        }
         for number in before..after {
             let entry = layer_one.storage(&storage::inbox_entry(shard, number), block).await?;
             match entry {
@@ -106,3 +110,6 @@ impl ShardClient {
         Err(layer_one::Error::Malformed { what: "the inbox", reason }.into())
     }
 }
+
+/// Entries that a block appends to an inbox: far above the runtime's limit.
+const MAX_APPENDED: u64 = 4_096;

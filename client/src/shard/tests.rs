@@ -1,6 +1,8 @@
 //! Whom the registry lets serve, which shard an enclave serves, and that nothing is sent to anybody else.
 #![allow(clippy::type_complexity, reason = "tables of cases")]
 
+mod anchored;
+mod hostile;
 mod invocation;
 mod outbox;
 mod shielding;
@@ -33,7 +35,7 @@ use tokio_tungstenite::{accept_async, tungstenite::Message};
 
 use super::*;
 use crate::{
-    LayerOne, Scheme, Wait,
+    LayerOne, Pin, Scheme, Wait,
     layer_one::{self, to_hex},
     worker,
 };
@@ -66,7 +68,7 @@ pub(crate) fn shard() -> Shard {
     Shard { id, entry: ShardEntry::born(birth, 1), enclave: record(), genesis }
 }
 
-fn record() -> EnclaveRecord {
+pub(crate) fn record() -> EnclaveRecord {
     EnclaveRecord {
         fingerprint: [2; 32],
         signer: [7; 32],
@@ -79,7 +81,7 @@ fn record() -> EnclaveRecord {
         tls_key_hash: [4; 32],
         url: None,
         bound_block: 5,
-        incarnation_since: 5,
+        incarnation_since: 0,
         verified_at: NOW - 1_000,
         expires_at: NOW + 1,
         standing: Standing::Active,
@@ -315,7 +317,7 @@ fn named(shard: &Shard) -> Selection {
 }
 
 fn of_code(fingerprint: [u8; 32], simulation: Stance) -> Option<WantedCode> {
-    Some(WantedCode { fingerprint, simulation })
+    Some(WantedCode { fingerprint, simulation, debug: Stance::Forbidden })
 }
 
 fn alice() -> Signer {
@@ -493,6 +495,34 @@ async fn with_a_fingerprint_wanted_a_simulation_of_it_is_not_even_called() {
     }
     node.list(&shard(), Some(EnclaveRecord { kind: TeeKind::Sgx, ..worker.record() }));
     connect(None, of_code([2; 32], Stance::Forbidden)).await.unwrap();
+}
+
+#[tokio::test]
+async fn with_a_fingerprint_wanted_debug_mode_is_not_even_called() {
+    let worker = FakeWorker::serving(shard().id).await;
+    let debug = EnclaveRecord { kind: TeeKind::Sgx, build_mode: BuildMode::Debug, ..worker.record() };
+    let node = Node::with(Some(debug.clone()), NOW).await;
+    let connect = async |shard, mrenclave| {
+        ShardClient::connect(&node.layer_one, &worker.url, &Selection { shard, mrenclave }).await
+    };
+    let wanted = |simulation, debug| Some(WantedCode { fingerprint: [2; 32], simulation, debug });
+    for shard in [Some(shard().id), None] {
+        // Simulation is another matter.
+        for simulation in [Stance::Forbidden, Stance::Allowed] {
+            let error = connect(shard, wanted(simulation, Stance::Forbidden)).await.err().unwrap();
+            let founder = AccountId::new([3; 32]);
+            assert!(matches!(&error, Error::Debug { enclave } if *enclave == founder) && error.is_refusal(), "{error}");
+        }
+        assert!(worker.asked().is_empty());
+        connect(shard, wanted(Stance::Forbidden, Stance::Allowed)).await.unwrap();
+        connect(shard, None).await.unwrap();
+        worker.asked();
+    }
+    // Debug mode of a simulation hides no less than any simulation.
+    node.list(&shard(), Some(EnclaveRecord { kind: TeeKind::Simulated, ..debug }));
+    connect(None, wanted(Stance::Allowed, Stance::Forbidden)).await.unwrap();
+    let error = connect(None, wanted(Stance::Forbidden, Stance::Allowed)).await.err().unwrap();
+    assert!(matches!(error, Error::Simulated { .. }), "{error}");
 }
 
 /// What a client may want of an enclave.

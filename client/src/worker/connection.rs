@@ -106,6 +106,15 @@ where
     }
 }
 
+/// Whether a worker's message says something, to whomever: an answer, a hash or a change of status.
+pub fn says_something(message: &str) -> bool {
+    let Ok(incoming) = serde_json::from_str::<Incoming>(message) else { return false };
+    match incoming.params {
+        Some(notification) => update(&notification).is_ok(),
+        None => operation_hash(&incoming.result).is_some() || return_value(SUBMIT_AND_WATCH, &incoming.result).is_ok(),
+    }
+}
+
 #[derive(Deserialize)]
 struct Incoming {
     id: Option<Value>,

@@ -24,8 +24,12 @@ use tokio_tungstenite::{
 
 use connection::{Command, Reply};
 
+#[doc(hidden)]
+pub use connection::says_something;
 pub use operation::{Operation, Stage, Update};
 pub use tls::Pin;
+#[doc(hidden)]
+pub use tls::key_hash;
 
 /// A connection to a worker. Clones share it; it closes when the last one and all its [`Operation`]s are dropped.
 #[derive(Clone)]

@@ -52,7 +52,7 @@ pub(super) fn client_config(pin: Pin) -> Result<Arc<ClientConfig>, rustls::Error
 
 /// SHA-256 of a certificate's SubjectPublicKeyInfo. `None` if it is malformed, or larger than an enclave's by far: a reader
 /// that sorts its names would be busy with a large one for long.
-pub(super) fn key_hash(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
+pub fn key_hash(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
     if certificate.len() > MAX_CERTIFICATE_BYTES {
         return None;
     }

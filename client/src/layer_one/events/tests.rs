@@ -182,3 +182,27 @@ fn bytes_that_are_no_events_are_refused() {
     assert!(matches!(metadata().events(&bytes), Err(Error::Malformed { what: "events", .. })));
     assert!(matches!(Metadata::decode(b"meta\xff"), Err(Error::Malformed { what: "metadata", .. })));
 }
+
+#[test]
+fn a_compact_form_of_itself_is_refused() {
+    let mut metadata = metadata();
+    let Some(compact) =
+        metadata.runtime.types.types.iter_mut().find(|described| matches!(described.ty.type_def, TypeDef::Compact(_)))
+    else {
+        panic!("no compact type")
+    };
+    let TypeDef::Compact(inner) = &mut compact.ty.type_def else { unreachable!() };
+    inner.type_param = compact.id.into();
+    let event = BalancesEvent::Transfer {
+        from: AccountId::new([1; 32]),
+        amount: 5,
+        fee: Compact(6),
+        block: 6,
+        note: Vec::new(),
+        tag: None,
+    };
+    let event = RuntimeEvent::Balances(event);
+    let records = vec![EventRecord { phase: Phase::Finalization, event, topics: Vec::new() }];
+    let error = metadata.events(&records.encode()).unwrap_err().to_string();
+    assert!(error.ends_with("something is compact that is no number"), "{error}");
+}

@@ -92,14 +92,47 @@ async fn a_call_that_was_consumed_without_being_executed_is_told_apart() {
     let deployment = Deployment::start().await;
     let client = &deployment.client;
     let call = TrustedCall::Noop(alice().account());
-    let invocation = client.invoke_with_nonce(&alice(), &alice(), call, 0, |_| ()).await.unwrap();
-    assert_eq!(invocation.nonce, 0);
+    let invocation = client.invoke(&alice(), &alice(), call).await.unwrap();
     deployment.world(|world| world.grow(vec![processed(shard().id, INCLUDED)]));
+    // Its nonce is still the next one.
+    for next in [NONCE, 0] {
+        deployment.world(|world| world.nonce = Some(next));
+        let error = client.executed(&alice(), &invocation, LONG).await.unwrap_err();
+        assert!(matches!(error, Error::WithoutEffect { operation } if operation == invocation.operation), "{error}");
+        assert!(error.is_refusal());
+        let reason = "was processed without effect: nonce too high, sender unknown or not decryptable";
+        assert!(error.to_string().ends_with(reason), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_outcome_is_forgotten_is_not_said_to_be_without_effect() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    let invocation = client.transfer_indirect(&alice(), &bob().account(), 7).await.unwrap();
+    deployment.world(|world| {
+        world.grow(vec![processed(shard().id, INCLUDED)]);
+        // It was executed, or another one in its place.
+        world.nonce = Some(NONCE + 1);
+    });
     let error = client.executed(&alice(), &invocation, LONG).await.unwrap_err();
-    assert!(matches!(error, Error::WithoutEffect { operation } if operation == invocation.operation), "{error}");
-    assert!(error.is_refusal());
-    let reason = "was processed without effect: nonce already used, sender unknown or not decryptable";
-    assert!(error.to_string().ends_with(reason), "{error}");
+    assert!(matches!(error, Error::NoOutcome { operation } if operation == invocation.operation), "{error}");
+    assert!(!error.is_refusal());
+}
+
+#[tokio::test]
+async fn a_call_that_was_sent_before_the_registry_retired_its_enclave_is_no_refusal() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    let invocation = client.transfer_indirect(&alice(), &bob().account(), 7).await.unwrap();
+    deployment.world(|world| {
+        world.grow(vec![processed(shard().id, INCLUDED)]);
+        world.restart();
+    });
+    let error = client.executed(&alice(), &invocation, LONG).await.unwrap_err();
+    let Error::PerhapsExecuted { operation, source } = &error else { panic!("{error}") };
+    assert!(*operation == invocation.operation && matches!(**source, Error::Retired { .. }), "{source}");
+    assert!(!error.is_refusal() && !error.is_registry());
 }
 
 #[tokio::test]
@@ -109,21 +142,6 @@ async fn nobody_invokes_for_others() {
     let error = deployment.client.invoke_with_nonce(&alice(), &bob(), call, 0, |_| ()).await.unwrap_err();
     assert!(matches!(error, Error::WrongSigner { .. }), "{error}");
     assert!(deployment.world(|world| world.submitted.is_none()));
-}
-
-#[tokio::test]
-async fn a_block_is_anchored_once_it_or_a_later_one_is() {
-    let deployment = Deployment::start().await;
-    let client = &deployment.client;
-    let error = client.anchored(7, Duration::ZERO).await.unwrap_err();
-    assert!(matches!(error, Error::NotAnchored { height: 7, limit: Duration::ZERO }), "{error}");
-    let key = storage::anchor(&shard().id);
-    deployment.world(|world| world.set(&key, Some(anchored(6).encode())));
-    assert!(matches!(client.anchored(7, Duration::ZERO).await, Err(Error::NotAnchored { .. })));
-    let mut waiting = Box::pin(client.anchored(7, LONG));
-    assert!(tokio::time::timeout(Duration::from_millis(1), &mut waiting).await.is_err());
-    deployment.world(|world| world.set(&key, Some(anchored(8).encode())));
-    assert_eq!(waiting.await.unwrap(), anchored(8));
 }
 
 #[tokio::test]

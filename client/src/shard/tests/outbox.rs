@@ -5,7 +5,8 @@ use cloister_chain_primitives::{
     calls::Call,
     outbox::{OutboxTree, outbox_id},
 };
-use cloister_wire::{OutboxProof, Outcome};
+use cloister_wire::{Getter, OutboxProof, Outcome, PublicGetter};
+use codec::DecodeAll;
 
 use super::{world::*, *};
 use crate::{
@@ -26,9 +27,12 @@ fn event(event: BridgeEvent) -> RuntimeEvent {
     RuntimeEvent::EnclaveBridge(event)
 }
 
-/// Sends an unshielding straight to the enclave, which opens entry 4 for it.
+/// Sends an unshielding straight to the enclave, which opens entry 4 for it in a block that is anchored.
 async fn unshield(deployment: &Deployment) -> Unshielding {
-    deployment.world(|world| world.outcome = outcome(Ok(()), Some((NUMBER, ID))));
+    deployment.world(|world| {
+        world.outcome = outcome(Ok(()), Some((NUMBER, ID)));
+        world.set(&storage::anchor(&shard().id), Some(anchored(12).encode()));
+    });
     let (alice, bob) = (alice(), bob().account());
     deployment.client.unshield(&alice, &bob, AMOUNT, Route::Direct, LONG, |_| ()).await.unwrap()
 }
@@ -124,6 +128,20 @@ async fn layer_ones_verdict_is_the_one_in_its_finalized_storage() {
 }
 
 #[tokio::test]
+async fn nothing_has_a_verdict_that_is_not_anchored() {
+    let deployment = Deployment::start().await;
+    let unshielding = unshield(&deployment).await;
+    deployment.world(|world| {
+        world.set(&storage::anchor(&shard().id), Some(anchored(11).encode()));
+        settle(world, Verdict::Paid);
+    });
+    let error = deployment.client.settled(&unshielding, Duration::ZERO, |_| ()).await.unwrap_err();
+    assert!(matches!(error, Error::NotSettled { number: NUMBER, limit: Duration::ZERO }), "{error}");
+    deployment.world(|world| world.set(&storage::anchor(&shard().id), Some(anchored(12).encode())));
+    assert_eq!(deployment.client.settled(&unshielding, LONG, |_| ()).await.unwrap().0, Verdict::Paid);
+}
+
+#[tokio::test]
 async fn a_verdict_that_no_finalized_block_keeps_is_in_its_events() {
     let (shard, call_hash) = (shard().id, ID);
     let paid = BridgeEvent::UnshieldedFunds { shard, beneficiary: bob().account(), amount: AMOUNT, call_hash };
@@ -210,6 +228,33 @@ async fn all_that_is_owed_is_listed_page_by_page_and_checked_against_the_anchor(
 
     deployment.world(|world| world.outbox.swap(0, 1));
     assert!(matches!(client.outbox(0).await, Err(Error::Undecodable)));
+}
+
+#[tokio::test]
+async fn an_outbox_without_an_end_is_not_read_for_ever() {
+    let proof = proofs().remove(0);
+    let (first, page) = (proof.entry.number, 4_000);
+    let worker = FakeWorker::answering(shard().id, move |request| {
+        let bytes = hex::decode(&request["params"][0].as_str()?[2..]).unwrap();
+        let request = Request::decode_all(&mut bytes.as_slice()).unwrap();
+        let getter = Getter::decode_all(&mut request.cyphertext.as_slice()).unwrap();
+        let Getter::Public(PublicGetter::Outbox(from)) = getter else { panic!("{getter:?}") };
+        let proofs: Vec<_> = (from..from + page)
+            .map(|number| {
+                let mut proof = proof.clone();
+                proof.entry.number = number;
+                proof
+            })
+            .collect();
+        Some((RpcReturnValue::ok(Some(proofs.encode())).encode(), Vec::new()))
+    })
+    .await;
+    let node = Node::with(Some(worker.record()), NOW).await;
+    let client = ShardClient::connect(&node.layer_one, &worker.url, &named(&shard())).await.unwrap();
+    worker.asked();
+    let error = client.outbox(first).await.unwrap_err();
+    assert!(matches!(error, Error::TooMuchOwed { most: 32_768 }) && !error.is_refusal(), "{error}");
+    assert_eq!(worker.asked().len(), 9);
 }
 
 #[tokio::test]

@@ -287,3 +287,27 @@ async fn nonsense_does_not_end_the_connection() {
     });
     assert_eq!(worker.read::<String>("system_name", json!([])).await.unwrap(), "still here");
 }
+
+#[tokio::test]
+async fn who_sends_more_changes_of_an_operation_than_it_can_have_is_cut_off() {
+    let (worker, mut enclave) = connection().await;
+    tokio::spawn(async move {
+        let submitted = enclave.request().await;
+        enclave.answer(&submitted, OPERATION.as_bytes()).await;
+        for _ in 0..65 {
+            enclave.notify(OPERATION, TrustedOperationStatus::Ready, Value::Null).await;
+        }
+        // Too late, and so is whatever comes after it.
+        enclave.notify(OPERATION, TrustedOperationStatus::InSidechainBlock(BLOCK), Value::Null).await;
+        let request = enclave.request().await;
+        enclave.answer(&request, &RpcReturnValue::ok("still here").encode()).await;
+        while enclave.0.next().await.is_some() {}
+    });
+    let mut operation = worker.submit_and_watch(&request()).await.unwrap();
+    // By the time of this answer all of them have come, and none was read.
+    assert_eq!(worker.read::<String>("system_name", json!([])).await.unwrap(), "still here");
+    let mut told = 0;
+    let error = operation.in_block_reporting(|_| told += 1).await.unwrap_err();
+    assert!(matches!(error, Error::Closed) && !error.is_refusal(), "{error}");
+    assert_eq!(told, 64);
+}
