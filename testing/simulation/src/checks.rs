@@ -119,6 +119,12 @@ impl Life {
         if let Some((_, anchored)) = anchored {
             ensure(*anchored <= height, || format!("serves from block {height}, and {anchored} is anchored"))?;
         }
+        if let Some((_, anchor)) = self.anchored.iter().rfind(|(at, _)| *at <= figures.layer_one_read) {
+            let block = self.model.block(anchor.number);
+            ensure(block.is_some_and(|block| block.hash == anchor.header_hash), || {
+                format!("serves another block {} than the anchored one", anchor.number)
+            })?;
+        }
         let gone = self.model.finalized.iter().find(|operation| !self.model.executed.contains_key(*operation));
         ensure(gone.is_none(), || format!("{gone:?} was final and is gone"))?;
         if self.saved.take().is_some() {

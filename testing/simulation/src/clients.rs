@@ -226,6 +226,11 @@ impl Clients {
         (kind, shielding(world, beneficiary, amount, sender))
     }
 
+    /// A direct call that was sent here or to another start.
+    pub fn any_signed(&self, random: &mut ChaCha8Rng) -> Option<VerifiedCall> {
+        self.signed.choose(random).map(|(_, call)| call.clone())
+    }
+
     /// Somebody, and the first nonce for which no call of theirs waits.
     fn sender(&self, model: &Model, random: &mut ChaCha8Rng) -> (usize, u32) {
         let most = if random.gen_ratio(1, 5) { ACCOUNTS } else { CLIENTS };

@@ -85,6 +85,12 @@ pub enum Defect {
     RefundsOnTimeout,
     /// After a crash numbers of the outbox are given again: what is not anchored is lost, and nobody says so.
     ReusesNumbers,
+    /// Layer one takes acknowledgements of enclaves that are no members of the shard.
+    TakesAnyMember,
+    /// Two thirds of layer one's authorities lie.
+    AuthoritiesLie,
+    /// Calls are taken that were signed for another shard.
+    TakesForeignCalls,
 }
 
 /// A program that does.

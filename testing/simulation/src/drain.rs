@@ -14,6 +14,7 @@ impl Life {
     pub(crate) fn drain(&mut self) -> Result<(), String> {
         self.draining = true;
         self.planned.clear();
+        self.lies_cease()?;
         self.world.registry.interval_ms = 24 * 60 * 60 * 1_000;
         let helped = self.random.gen_bool(0.5);
         if self.plans.maintains {

@@ -1,7 +1,7 @@
 //! What a simulated host does with what it is to keep, and what is left when its machine ends.
 
 use cloister_chain_primitives::{H256, OutboxKind};
-use cloister_sidechain::{Keep, Kept, NotNewest, Stop};
+use cloister_sidechain::{Keep, Kept, MAX_CLOCK_AHEAD_MS, NotNewest, Stop};
 use cloister_wire::sidechain::SignedBlock;
 use codec::Decode;
 use rand::Rng;
@@ -85,6 +85,7 @@ impl Life {
                 endings: self.endings,
             };
             self.model.apply(&block, &opened, &around)?;
+            self.is_in_time(&block)?;
             self.count("block");
             if self.model.ledger().books.refunded > refunded {
                 self.count("refunded");
@@ -143,8 +144,10 @@ impl Life {
             self.replica = genesis(&self.secret);
             return self.start(true);
         }
+        let rarity = if self.adversary.is_some() { 2 } else { 12 };
         if self.saved.is_none()
-            && self.random.gen_ratio(1, 12)
+            && self.twin().is_none()
+            && self.random.gen_ratio(1, rarity)
             && let Some((media, height)) = self.backup.take()
         {
             self.count("old copy given back");
@@ -159,8 +162,9 @@ impl Life {
     }
 
     /// The host starts with what it kept.
-    fn start(&mut self, anew: bool) -> Result<(), String> {
+    pub(crate) fn start(&mut self, anew: bool) -> Result<(), String> {
         self.starts += 1;
+        self.incarnation = None;
         self.world.replace_engine();
         self.kept.clear();
         self.snapshot_half = false;
@@ -180,13 +184,14 @@ impl Life {
                 let opened = Opened::new(&block, &self.secret, &self.world.genesis(), &self.shard())?;
                 self.replica.apply(&opened.diff);
             }
-            if self.defect.is_none() {
+            if self.defect != Some(Defect::ReusesNumbers) {
                 self.published = self.model.owed.iter().map(|(number, (_, entry))| (*number, entry.clone())).collect();
             }
         }
         self.nothing_lost(&blocks)?;
         self.follow(&blocks)?;
         self.model.ledger().compare(&self.replica, crate::clients::accounts())?;
+        let kept = self.lie_before_the_truth(kept)?;
         self.to_give_back = Some(kept.into());
         Ok(())
     }
@@ -197,6 +202,15 @@ impl Life {
         self.end(None)?;
         self.give_back()?;
         ensure(self.world.stopped.is_none() && self.to_give_back.is_none(), || format!("{:?}", self.world.stopped))
+    }
+
+    /// A block cannot say a time that is much later than layer one's.
+    fn is_in_time(&self, block: &SignedBlock) -> Result<(), String> {
+        let data = &block.block_data;
+        let layer_one = self.times.get(&data.layer_one_number).copied().unwrap_or(u64::MAX);
+        ensure(data.timestamp <= layer_one.saturating_add(MAX_CLOCK_AHEAD_MS), || {
+            format!("block {} says the time {}, layer one {layer_one}", block.header.block_number, data.timestamp)
+        })
     }
 
     /// That all blocks are there that were kept.
@@ -240,6 +254,12 @@ impl Life {
                 self.endings += 1;
                 self.start(true)
             }
+            Stop::Retired if self.is_superseded() => {
+                self.count("stopped: retired");
+                self.endings += 1;
+                self.start(false)
+            }
+            Stop::NotNewest(_) if self.twin().is_some() => self.give_way(&stop),
             stop => Err(format!("stops: {stop}")),
         }
     }

@@ -3,7 +3,9 @@
 //! [`World`] is driven step by step; [`live`] lives a whole life of a shard that follows from a seed, and checks all
 //! along what must be true.
 
+mod adversary;
 mod asking;
+mod beginning;
 pub mod bridge;
 mod building;
 mod checks;
@@ -25,5 +27,5 @@ pub mod world;
 
 pub use crash::{Crash, Defect};
 pub use disk::Disk;
-pub use life::{Coverage, live};
+pub use life::{Coverage, live, live_among_liars};
 pub use world::{SHIELDER, UNIT, World, account, key, state};

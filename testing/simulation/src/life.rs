@@ -5,24 +5,22 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use cloister_chain_primitives::{AccountId, Balance, BlockNumber, OutboxEntry, ShardId, ShardMode};
-use cloister_sidechain::{Keep, Kept, Opened, Pause, SnapshotRules};
+use cloister_chain_primitives::{AccountId, Anchor, Balance, BlockNumber, OutboxEntry, ShardId, ShardMode};
+use cloister_sidechain::{Keep, Kept, Opened, Pause};
 use cloister_state::{ShardState, StateSecret};
-use cloister_stf::{Payments, Program};
-use cloister_synthetic_layer_one::Voters;
-use rand::{Rng, SeedableRng};
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    UNIT, World,
-    clients::{self, Clients},
-    crash::{Crash, Defect, PaysTwice},
+    World,
+    adversary::Adversary,
+    clients::Clients,
+    crash::{Crash, Defect},
     media::Media,
-    model::{Entry, Model},
-    outsiders::{self, Plans},
-    pooled::{Deposit, Pooled},
+    model::Model,
+    outsiders::Plans,
+    pooled::Pooled,
     reorganising::Checkpoint,
-    world::Enclave,
 };
 
 /// How often what happened.
@@ -68,7 +66,7 @@ pub struct Life {
     /// Heights that layer one has anchored, and in which of its blocks.
     pub(crate) anchors: Vec<(u32, u64)>,
     /// Entries of the inbox that some start has opened.
-    opened: BTreeMap<u64, Opened>,
+    pub(crate) opened: BTreeMap<u64, Opened>,
     pub(crate) endings: u32,
     pub(crate) starts: u32,
     pub(crate) snapshot_half: bool,
@@ -82,17 +80,29 @@ pub struct Life {
     pub(crate) coverage: Coverage,
     pub(crate) trace: bool,
     pub(crate) planned: Vec<Crash>,
-    sends: Sends,
+    pub(crate) sends: Sends,
     /// Of the host's clock, ms.
-    skew: i64,
-    stalled_until: u64,
+    pub(crate) skew: i64,
+    pub(crate) stalled_until: u64,
     /// How likely the host does at once what it is asked to, in percent.
-    promptness: u32,
+    pub(crate) promptness: u32,
+    /// The incarnation that wants to be registered or is.
+    pub(crate) incarnation: Option<[u8; 32]>,
+    /// All that this shard's starts had.
+    pub(crate) incarnations: BTreeSet<[u8; 32]>,
+    /// Incarnations that layer one registered, and in which of its blocks.
+    pub(crate) registered: Vec<(BlockNumber, [u8; 32])>,
+    /// What layer one anchored, and in which of its blocks.
+    pub(crate) anchored: Vec<(BlockNumber, Anchor)>,
+    /// Layer one's time, by readable blocks.
+    pub(crate) times: BTreeMap<BlockNumber, u64>,
+    /// Where everybody lies.
+    pub(crate) adversary: Option<Adversary>,
 }
 
 /// What clients send above all.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sends {
+pub enum Sends {
     All,
     Direct,
     Invokes,
@@ -100,8 +110,17 @@ enum Sends {
 
 /// Lives the life of a seed. What happened in it, or what broke.
 pub fn live(seed: u64, defect: Option<Defect>, trace: bool) -> Result<Coverage, String> {
+    caught(|| Life::begin(seed, defect, trace, None))
+}
+
+/// The same, while host, clients and users of layer one lie.
+pub fn live_among_liars(seed: u64, defect: Option<Defect>, trace: bool) -> Result<Coverage, String> {
+    caught(|| Life::begin(seed, defect, trace, Some(Adversary::default())))
+}
+
+fn caught(begin: impl FnOnce() -> Result<Life, String>) -> Result<Coverage, String> {
     let life = AssertUnwindSafe(|| {
-        let mut life = Life::new(seed, defect, trace)?;
+        let mut life = begin()?;
         life.run().map(|()| life.coverage)
     });
     catch_unwind(life).unwrap_or_else(|panic| {
@@ -111,97 +130,6 @@ pub fn live(seed: u64, defect: Option<Defect>, trace: bool) -> Result<Coverage, 
 }
 
 impl Life {
-    fn new(seed: u64, defect: Option<Defect>, trace: bool) -> Result<Self, String> {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let mut identity = [0; 32];
-        identity[..8].copy_from_slice(&seed.to_le_bytes());
-        let program: &'static dyn Program = if defect == Some(Defect::PaysTwice) { &PaysTwice } else { &Payments };
-        let mut snapshots =
-            SnapshotRules { journal_bytes: random.gen_range(500..8_000), piece_bytes: random.gen_range(50..1_500) };
-        if defect == Some(Defect::ReusesNumbers) {
-            // What is lost must not be in a snapshot.
-            snapshots.journal_bytes = u64::MAX;
-        }
-        let mut world = World::of(Enclave { program, snapshots, identity }, Voters::new(0, 1..=1), None);
-        (world.keeps, world.opens) = (false, false);
-        world.registry.incarnation_gap = random.gen_range(1..4);
-        if random.gen_ratio(1, 6) {
-            world.registry.interval_ms = random.gen_range(20_000..120_000);
-        }
-        let media = match random.gen_ratio(1, REAL_STORES) && defect.is_none() {
-            true => Media::real(world.shard())?,
-            false => Media::Plain(crate::Disk::default()),
-        };
-        let secret = StateSecret::from_bytes(identity);
-        let crashes = random.gen_range(1..4);
-        // What is executed again and again when the enclave ends comes under suspicion.
-        let suspicious = random.gen_ratio(1, 6);
-        let sends = match random.gen_bool(0.5) {
-            _ if !suspicious => Sends::All,
-            true => Sends::Invokes,
-            false => Sends::Direct,
-        };
-        let planned = match suspicious {
-            true => vec![Crash::Executing; if sends == Sends::Invokes { 7 } else { 4 }],
-            false => (0..crashes).map(|_| Crash::ALL[random.gen_range(0..Crash::ALL.len())]).collect(),
-        };
-        let promptness = if random.gen_bool(0.5) { 90 } else { random.gen_range(20..80) };
-        let model = Model { genesis: world.genesis(), ..Model::default() };
-        let mut life = Self {
-            replica: genesis(&secret),
-            media,
-            model,
-            secret,
-            clients: Clients::default(),
-            pool: Vec::new(),
-            included: Vec::new(),
-            known: Vec::new(),
-            checkpoints: Vec::new(),
-            finalized: 0,
-            modes: BTreeMap::new(),
-            rich: outsiders::begin(&mut world.bridge, &mut random, defect),
-            plans: Plans::draw(&mut random, defect),
-            submitted: BTreeSet::new(),
-            moved: false,
-            published: BTreeMap::new(),
-            kept: VecDeque::new(),
-            to_give_back: Some(VecDeque::new()),
-            readable: Vec::new(),
-            anchors: Vec::new(),
-            opened: BTreeMap::new(),
-            endings: 0,
-            starts: 1,
-            snapshot_half: false,
-            saved: None,
-            backup: None,
-            compared: false,
-            draining: false,
-            defect,
-            coverage: Coverage::new(),
-            trace,
-            planned,
-            sends,
-            skew: 0,
-            stalled_until: 0,
-            promptness,
-            random,
-            world,
-        };
-        if life.media.is_real() {
-            life.count("real store");
-        }
-        for account in &clients::accounts()[..4] {
-            let limit = life.world.bridge.limit.map_or(Balance::MAX, |limit| limit.amount);
-            let amount = limit.min(10 * UNIT);
-            let Deposit { entry, holds } =
-                clients::shielding(&life.world, Some(account), amount, clients::PUBLIC[0].clone());
-            life.world.append(entry);
-            life.model.entries.push(Entry { holds, endings: 0 });
-        }
-        life.checkpoint(0);
-        Ok(life)
-    }
-
     fn run(&mut self) -> Result<(), String> {
         let (mut steps, mut serving) = (0, 0);
         let mut rest = self.random.gen_range(20..80);
@@ -230,6 +158,10 @@ impl Life {
     }
 
     fn step(&mut self) -> Result<(), String> {
+        if self.adversary.is_some() && self.random.gen_ratio(1, 3) {
+            self.lie()?;
+            self.absorb()?;
+        }
         if let Some(crash) = self.planned.last().copied().filter(|crash| self.is_due(*crash)) {
             self.count(crash.name());
             self.planned.pop();
@@ -296,6 +228,8 @@ impl Life {
                 Pause::ClockAhead => "paused: layer one stalls",
                 Pause::Unread => "paused: unread",
                 Pause::Expiring => "paused: expiring",
+                Pause::Behind => "paused: behind",
+                Pause::Unanchored => "paused: unanchored",
                 _ => "paused",
             });
         }
@@ -391,7 +325,7 @@ impl Life {
                 self.stalled_until = self.world.now + self.random.gen_range(10_000..60_000);
                 self.count("stall");
             }
-            2 if self.defect.is_none() && self.saved.is_none() => {
+            2 if self.defect.is_none() && self.saved.is_none() && self.twin().is_none() => {
                 self.backup = Some((self.media.copy()?, self.model.height()));
             }
             3 => {
@@ -444,7 +378,5 @@ pub(crate) fn describe(keep: &Keep) -> String {
     }
 }
 
-/// Of so many lives one has the real store under its host; to open it takes milliseconds.
-const REAL_STORES: u32 = 16;
 /// For an enclave to come up.
 const MAX_STEPS: u32 = 3_000;

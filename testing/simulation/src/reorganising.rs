@@ -62,6 +62,8 @@ impl Life {
         }
         self.readable.retain(|readable| *readable <= number);
         self.modes.split_off(&(number + 1));
+        self.registered.retain(|(at, _)| *at <= number);
+        self.anchored.retain(|(at, _)| *at <= number);
         let first = self.included.partition_point(|(at, _)| *at <= number);
         for (_, pooled) in self.included.split_off(first) {
             if self.random.gen_ratio(1, 5) {

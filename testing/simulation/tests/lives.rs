@@ -9,10 +9,13 @@ use std::{
     thread,
 };
 
-use cloister_simulation::{Coverage, Crash, Defect, live};
+use cloister_simulation::{Coverage, Crash, Defect, live, live_among_liars};
+
+/// How a life is lived.
+type Live = fn(u64, Option<Defect>, bool) -> Result<Coverage, String>;
 
 /// What became of each seed that failed, and how often what happened in the others.
-fn lives(seeds: u64, defect: Option<Defect>) -> (BTreeMap<u64, String>, Coverage) {
+fn lives(live: Live, seeds: u64, defect: Option<Defect>) -> (BTreeMap<u64, String>, Coverage) {
     let (next, lived) = (AtomicU64::new(0), Mutex::new((BTreeMap::new(), Coverage::new())));
     let work = || {
         loop {
@@ -35,7 +38,7 @@ fn lives(seeds: u64, defect: Option<Defect>) -> (BTreeMap<u64, String>, Coverage
 
 #[test]
 fn a_thousand_lives_lose_and_double_nothing() {
-    let (failed, coverage) = lives(1_000, None);
+    let (failed, coverage) = lives(live, 1_000, None);
     assert!(failed.is_empty(), "{failed:#?}");
     let crashes = Crash::ALL.map(Crash::name);
     let missing: Vec<_> = crashes.iter().chain(EVENTS).filter(|event| !coverage.contains_key(*event)).collect();
@@ -43,16 +46,38 @@ fn a_thousand_lives_lose_and_double_nothing() {
 }
 
 #[test]
+fn a_thousand_lives_among_liars_lose_and_double_nothing() {
+    let (failed, coverage) = lives(live_among_liars, 1_000, None);
+    assert!(failed.is_empty(), "{failed:#?}");
+    let crashes = Crash::ALL.map(Crash::name);
+    let missing: Vec<_> = crashes.iter().chain(LIES).filter(|event| !coverage.contains_key(*event)).collect();
+    assert!(missing.is_empty(), "{missing:?} did not happen in {coverage:#?}");
+}
+
+#[test]
 fn a_life_follows_from_its_seed() {
-    for seed in [3, 1_007] {
-        assert_eq!(live(seed, None, false).unwrap(), live(seed, None, false).unwrap());
+    for live in [live, live_among_liars] {
+        for seed in [3, 1_007] {
+            assert_eq!(live(seed, None, false).unwrap(), live(seed, None, false).unwrap());
+        }
     }
 }
 
 /// Some seeds must fail for the first of these reasons, and none for any other.
 fn is_found(defect: Defect, reasons: &[&str]) {
-    let (failed, _) = lives(60, Some(defect));
-    assert!(failed.len() > 10, "{defect:?} is found in {} lives", failed.len());
+    is_found_in(live, defect, reasons);
+}
+
+/// Nobody but liars finds it.
+fn is_found_among_liars(defect: Defect, reasons: &[&str]) {
+    let (failed, _) = lives(live, 60, Some(defect));
+    assert!(failed.is_empty(), "{failed:#?}");
+    is_found_in(live_among_liars, defect, reasons);
+}
+
+fn is_found_in(live: Live, defect: Defect, reasons: &[&str]) {
+    let (failed, _) = lives(live, 60, Some(defect));
+    assert!(failed.len() > 5, "{defect:?} is found in {} lives", failed.len());
     assert!(failed.values().any(|broke| broke.contains(reasons[0])), "{failed:#?}");
     for (seed, broke) in failed {
         assert!(reasons.iter().any(|reason| broke.contains(reason)), "{defect:?}, seed {seed}: {broke}");
@@ -87,6 +112,21 @@ fn a_refund_because_something_took_too_long_is_found() {
 #[test]
 fn numbers_of_the_outbox_that_are_given_again_are_found() {
     is_found(Defect::ReusesNumbers, &["was another one before", "is anchored and not kept"]);
+}
+
+#[test]
+fn a_layer_one_that_takes_any_enclave_for_a_member_is_found() {
+    is_found_among_liars(Defect::TakesAnyMember, &["is anchored and not kept"]);
+}
+
+#[test]
+fn authorities_most_of_which_lie_are_found() {
+    is_found_among_liars(Defect::AuthoritiesLie, &["lie not refused"]);
+}
+
+#[test]
+fn calls_for_another_shard_that_are_taken_are_found() {
+    is_found_among_liars(Defect::TakesForeignCalls, &["was never sent"]);
 }
 
 /// What has to happen in a thousand lives, besides crashes.
@@ -186,4 +226,119 @@ const EVENTS: &[&str] = &[
     "unshielding",
     "usurped",
     "verdict thrown away",
+];
+
+/// What else has to happen in a thousand lives among liars.
+const LIES: &[&str] = &[
+    "answer checked",
+    "lie: a call in clear",
+    "lie: a start's calls by a stranger",
+    "lie: anchor by another enclave",
+    "lie: anchor by another's key",
+    "lie: anchor by nobody",
+    "lie: anchor for another shard",
+    "lie: anchor under another's signature",
+    "lie: another mark",
+    "lie: answer again",
+    "lie: answer never asked for",
+    "lie: birth of a shard that looks alike",
+    "lie: birth once more",
+    "lie: bound query about another",
+    "lie: bytes after a call",
+    "lie: call altered",
+    "lie: call as root",
+    "lie: call for another shard",
+    "lie: call for other code",
+    "lie: call sent to two starts",
+    "lie: call signed by another",
+    "lie: call that sets the time",
+    "lie: call that shields",
+    "lie: call that unshields elsewhere",
+    "lie: clock a year ahead",
+    "lie: clock a year back",
+    "lie: clock as far ahead as may be",
+    "lie: clock at its end",
+    "lie: clock at nought",
+    "lie: consumption confirmed by a stranger",
+    "lie: empty proof",
+    "lie: evidence never asked for",
+    "lie: evidence withheld",
+    "lie: finality by a minority",
+    "lie: finality by authorities that lie made",
+    "lie: finality by forged signatures",
+    "lie: finality by one vote three times",
+    "lie: finality by strangers",
+    "lie: finality by votes for another block",
+    "lie: finality by votes of another set",
+    "lie: flood of the inbox",
+    "lie: header altered",
+    "lie: header left out",
+    "lie: header twice",
+    "lie: headers turned round",
+    "lie: justification altered",
+    "lie: justification cut",
+    "lie: kept altered",
+    "lie: kept block left out",
+    "lie: kept block twice",
+    "lie: kept blocks swapped",
+    "lie: kept by another enclave",
+    "lie: kept by another shard",
+    "lie: kept cut",
+    "lie: kept piece left out",
+    "lie: kept pieces of nothing",
+    "lie: kept pieces swapped",
+    "lie: kept snapshot after blocks",
+    "lie: kept tail left out",
+    "lie: more after the end",
+    "lie: new authorities by a minority",
+    "lie: no headers",
+    "lie: no justification",
+    "lie: nothing kept",
+    "lie: old finality again",
+    "lie: older snapshot",
+    "lie: path altered",
+    "lie: path to another root",
+    "lie: proof from elsewhere",
+    "lie: proof of a state that never was",
+    "lie: proof of another state",
+    "lie: proof of some keys",
+    "lie: proof of too many nodes",
+    "lie: proof shuffled and stuffed",
+    "lie: proof with a node altered",
+    "lie: proof with a node cut",
+    "lie: proof with a node left out",
+    "lie: query about another",
+    "lie: query altered",
+    "lie: query for another shard",
+    "lie: query for other code",
+    "lie: query in the inbox",
+    "lie: query of another shard",
+    "lie: query that lives too long",
+    "lie: query whose time is over",
+    "lie: root in the inbox",
+    "lie: sealed and altered",
+    "lie: sealed and cut",
+    "lie: sealed for another chain",
+    "lie: sealed for another epoch",
+    "lie: sealed for another purpose",
+    "lie: sealed for another shard",
+    "lie: sealed to no point",
+    "lie: shielding by a call",
+    "lie: signed for another shard",
+    "lie: state root altered",
+    "lie: stored again",
+    "lie: stored what comes later",
+    "lie: stored what nobody asked for",
+    "lie: too many headers",
+    "lie: unreadable digest by a minority",
+    "lie: unshielding from elsewhere",
+    "lie: version of the runtime",
+    "paused: unanchored",
+    "paused: unread",
+    "reported by a superseded start",
+    "shut for want of an anchor",
+    "stopped: of two histories the other is anchored",
+    "stopped: retired",
+    "the other start stopped",
+    "two starts at once",
 ];

@@ -67,6 +67,83 @@ fn answers_to_questions_never_asked_or_answered_before_are_ignored() {
 }
 
 #[test]
+fn a_proof_that_is_shuffled_and_stuffed_proves_no_more_and_no_less() {
+    let mut world = World::serving();
+    world.shield(&account("Alice"), UNIT);
+    world.build();
+    world.tell_finality();
+    let (question, _, keys) = world.questions.remove(0);
+    let mut forged = world.storage.clone();
+    forged.insert(storage::inbox_length(&world.shard()), 1_000u64.encode());
+    let mut proof = state(&world.storage).prove(&keys);
+    proof.reverse();
+    proof.extend(state(&forged).prove(&keys));
+    proof.push(vec![0xff; 100]);
+    world.engine.proof(question, Some(proof));
+    world.take_actions();
+    while world.answer_one() {}
+    world.tick();
+    assert!(world.refused.is_empty());
+    assert_eq!((world.inbox().consumed, world.free_balance("Alice")), (1, UNIT));
+}
+
+#[test]
+fn answers_to_an_earlier_starts_questions_are_refused_by_the_next_start() {
+    let world = World::with_accounts(&[("Alice", UNIT)]);
+    let mut next = world.another_start();
+    next.build();
+    next.tell_finality();
+    let (question, _, keys) = next.questions.remove(0);
+    assert_eq!(question, 1, "every start counts from 1");
+    next.engine.proof(question, Some(state(&world.storage).prove(&keys)));
+    next.take_actions();
+    assert!(matches!(next.refused[..], [Error::ProofOfAnotherRoot { .. }]), "{:?}", next.refused);
+    assert_eq!((next.engine.figures().layer_one_read, next.serving), (0, false));
+    next.come_up();
+    assert!(next.serving, "{:?}", next.stopped);
+    assert_eq!(next.free_balance("Alice"), UNIT);
+}
+
+#[test]
+fn acknowledgements_of_what_nobody_asked_for_and_repeated_ones_are_ignored() {
+    let mut world = World::with_accounts(&[("Alice", 2 * UNIT)]);
+    let transfer = world.transfer("Alice", "Bob", UNIT, 0);
+    world.engine.submit(transfer).unwrap();
+    world.keeps = false;
+    world.tick();
+    for what in ["mark", "block"] {
+        assert_eq!(world.unkept.len(), 1, "one {what} is asked for");
+        let asked = world.unkept[0].0;
+        for never in [0, 1, asked - 1, asked + 1, asked + 2, u64::MAX] {
+            world.engine.stored(never);
+            assert!(world.engine.take_actions().is_empty(), "{what}: {never}");
+        }
+        assert_eq!(world.engine.figures().block, 1);
+        assert!(world.keep_one());
+    }
+    assert_eq!(world.engine.figures().block, 2);
+    assert_eq!(world.free_balance("Bob"), UNIT);
+}
+
+#[test]
+fn a_clock_at_either_end_of_time_signs_nothing_for_that_time_and_loses_nothing() {
+    let mut world = World::with_accounts(&[("Alice", 2 * UNIT)]);
+    let transfer = world.transfer("Alice", "Bob", UNIT, 0);
+    world.engine.submit(transfer).unwrap();
+    world.engine.tick(u64::MAX);
+    world.take_actions();
+    assert_eq!(world.engine.figures().paused, Some(Pause::Expiring));
+    let inbox = world.answer(&world.shard(), Getter::Public(PublicGetter::Inbox));
+    assert_eq!(inbox, Err(QueryRefused::Paused(Pause::Expiring)));
+    assert_eq!(world.blocks.len(), 1);
+    world.finalize();
+    world.engine.tick(0);
+    world.take_actions();
+    assert_eq!(world.blocks.last().unwrap().block_data.timestamp, world.now, "layer one's time");
+    assert_eq!(world.free_balance("Bob"), UNIT);
+}
+
+#[test]
 fn a_withheld_answer_is_asked_for_again() {
     let mut world = World::serving();
     world.tick();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::Parser;
-use cloister_simulation::{Coverage, live};
+use cloister_simulation::{Coverage, live, live_among_liars};
 
 /// Lives of simulated shards: crashes at every boundary, slow and torn disks, a layer one that stalls, loses, delays,
 /// reorders, repeats and reorganises. The last line says how many seeds passed; the exit code is 1 if any failed.
@@ -27,6 +27,9 @@ struct Arguments {
     /// Threads; one for each core if absent.
     #[arg(long)]
     threads: Option<usize>,
+    /// Host, clients and users of layer one lie all the time.
+    #[arg(long)]
+    adversary: bool,
     /// Print how often what happened.
     #[arg(long)]
     coverage: bool,
@@ -36,7 +39,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let Arguments { seeds, from, threads, coverage, trace } = Arguments::parse();
+    let Arguments { seeds, from, threads, adversary, coverage, trace } = Arguments::parse();
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = if trace { 1 } else { threads.unwrap_or(cores).max(1) };
     // What breaks is printed with its seed; the place of a panic only when one looks for it.
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
                 break;
             }
             let seed = from.wrapping_add(at);
-            match live(seed, None, trace) {
+            match (if adversary { live_among_liars } else { live })(seed, None, trace) {
                 Ok(life) => life.into_iter().for_each(|(what, count)| *covered.entry(what).or_default() += count),
                 Err(broke) => {
                     failed.fetch_add(1, Relaxed);
