@@ -120,12 +120,7 @@ impl SignedExtrinsic {
 async fn bridge_storage(chain: &Chain, at: H256) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     // A pallet's name, hashed, begins the key of each of its items.
     let pallet = storage::enclave_bridge_version()[..16].to_vec();
-    let mut entries = Vec::new();
-    for key in chain.keys(&pallet, at).await? {
-        let value = chain.raw_storage(&key, Some(at)).await?.unwrap_or_default();
-        entries.push((key, value));
-    }
-    Ok(entries)
+    Ok(chain.storage_under(&pallet, at).await?.into_iter().collect())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Layer one as anybody sees it through a node's JSON-RPC, without trust in the client library under test.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use cloister_chain_primitives::{
@@ -160,6 +160,27 @@ impl Chain {
         let account = AccountId::from(signer.public());
         let nonce: Nonce = self.request("system_accountNextIndex", rpc_params![account]).await?;
         self.deliver(&self.signed(signer, nonce, &call.into())).await
+    }
+
+    /// Signs calls with one nonce after another and puts them all into the node's pool.
+    pub async fn submit_all(&self, signer: &sr25519::Pair, calls: impl IntoIterator<Item = AnyCall>) -> Result<()> {
+        let account = AccountId::from(signer.public());
+        let first: Nonce = self.request("system_accountNextIndex", rpc_params![account]).await?;
+        for (nonce, call) in (first..).zip(calls) {
+            let extrinsic = to_hex(self.signed(signer, nonce, &call));
+            let _: H256 = self.request("author_submitExtrinsic", rpc_params![extrinsic]).await?;
+        }
+        Ok(())
+    }
+
+    /// Everything that is stored under a prefix.
+    pub async fn storage_under(&self, prefix: &[u8], at: H256) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+        let mut values = BTreeMap::new();
+        for key in self.keys(prefix, at).await? {
+            let value = self.raw_storage(&key, Some(at)).await?.unwrap_or_default();
+            values.insert(key, value);
+        }
+        Ok(values)
     }
 
     /// Submits an extrinsic that somebody signed, and waits until it is final. Returns the block.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::sync::watch;
 
 /// How many lines of its log a failed process shows.
@@ -128,6 +128,13 @@ impl Process {
         kill_process(self.pid()?, Signal::CONT).with_context(|| format!("cannot thaw {}", self.name))
     }
 
+    /// Lets it write nothing beyond so many bytes of any file (RLIMIT_FSIZE).
+    pub fn limit_files(&self, bytes: u64) -> Result<()> {
+        let limit = Rlimit { current: Some(bytes), maximum: None };
+        prlimit(Some(self.pid()?), Resource::Fsize, limit).with_context(|| format!("cannot limit {}", self.name))?;
+        Ok(())
+    }
+
     /// Ends it without warning (SIGKILL).
     pub async fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
@@ -221,6 +228,16 @@ impl Log {
     /// Whether a line so far contains `text`.
     pub fn contains(&self, text: &str) -> bool {
         self.with(|written| written.lines.iter().any(|line| line.contains(text)))
+    }
+
+    /// How many lines so far contain `text`.
+    pub fn count(&self, text: &str) -> usize {
+        self.with(|written| written.lines.iter().filter(|line| line.contains(text)).count())
+    }
+
+    /// The newest line that contains `text`.
+    pub fn newest(&self, text: &str) -> Option<String> {
+        self.with(|written| written.lines.iter().rev().find(|line| line.contains(text)).cloned())
     }
 
     fn follow(&self, output: impl std::io::Read + Send + 'static) {
@@ -329,6 +346,17 @@ mod tests {
         process.line("over", SOON).await.unwrap();
         assert!(!grandchild.is_running());
         assert!(process.only_child().is_err());
+    }
+
+    #[tokio::test]
+    async fn files_stop_growing_at_their_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        let script = format!("trap '' XFSZ; while echo 12345 >>'{}'; do :; done; echo full", file.display());
+        let mut process = shell(&script, directory.path());
+        process.limit_files(1_000).unwrap();
+        process.line("full", SOON).await.unwrap();
+        assert!(fs::metadata(file).unwrap().len() > 0);
     }
 
     #[tokio::test]

@@ -1,9 +1,11 @@
-//! A tap on the wire between a worker and its node: hears what the worker submits, and keeps extrinsics or proofs from
-//! passing, as a host or a network may.
+//! A tap on the wire between a worker and its node: hears what the worker submits, keeps extrinsics or proofs from
+//! passing, lies in the node's place or leads to another node, as a host or a network may.
+
+mod lies;
 
 use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,6 +23,7 @@ use tokio::{
 use tokio_tungstenite::{accept_async, client_async, tungstenite::Message};
 
 use crate::{from_hex, to_hex};
+use lies::{Heard, Lies};
 
 /// Listens in a node's place and passes on what it hears, both ways. Ends with its owner, and all its connections with
 /// it.
@@ -32,7 +35,9 @@ pub struct Tap {
 
 /// What a tap does, and what it has heard.
 struct Wire {
-    node_url: String,
+    /// A change ends all connections.
+    node_url: watch::Sender<String>,
+    lies: Mutex<Option<Lies>>,
     submitted: watch::Sender<Vec<Vec<u8>>>,
     swallows: Mutex<Box<Predicate>>,
     withholds_proofs: watch::Sender<bool>,
@@ -49,7 +54,8 @@ impl Tap {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("ws://{}", listener.local_addr()?);
         let wire = Arc::new(Wire {
-            node_url: node_url.into(),
+            node_url: watch::Sender::new(node_url.into()),
+            lies: Mutex::default(),
             submitted: watch::Sender::default(),
             swallows: Mutex::new(Box::new(|_| false)),
             withholds_proofs: watch::Sender::new(false),
@@ -71,6 +77,21 @@ impl Tap {
     /// Where it listens.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// From now on leads to this node; connections to the one before end.
+    pub fn lead_to(&self, node_url: &str) {
+        self.wire.node_url.send_replace(node_url.into());
+    }
+
+    /// From now on lies about one of so many messages of the node, by chance under a seed.
+    pub fn lie(&self, seed: u64, one_in: u32) {
+        *self.wire.lies() = Some(Lies::new(seed, one_in));
+    }
+
+    /// Says what the node says again; how many lies were told.
+    pub fn tell_the_truth(&self) -> usize {
+        self.wire.lies().take().map_or(0, |lies| lies.told())
     }
 
     /// All extrinsics that were submitted, swallowed ones too, repeated as often as they came.
@@ -124,8 +145,20 @@ impl Tap {
 }
 
 impl Wire {
-    fn swallows(&self) -> std::sync::MutexGuard<'_, Box<Predicate>> {
+    fn swallows(&self) -> MutexGuard<'_, Box<Predicate>> {
         self.swallows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lies(&self) -> MutexGuard<'_, Option<Lies>> {
+        self.lies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is heard of what the node says.
+    fn pass_on(&self, text: &str, method: Option<&str>) -> Heard {
+        match &mut *self.lies() {
+            Some(lies) => lies.tell(text, method),
+            None => Heard::Messages(vec![text.to_owned()]),
+        }
     }
 
     /// What the worker is answered in the node's place, if that is not to hear the request.
@@ -142,13 +175,15 @@ impl Wire {
     }
 }
 
-/// Passes messages until one end closes.
+/// Passes messages until one end closes, or the tap leads elsewhere.
 async fn relay(worker: TcpStream, wire: &Wire) -> Result<()> {
     let mut worker = accept_async(worker).await?;
-    let address = wire.node_url.strip_prefix("ws://").context("the node's address")?;
-    let (mut node, _) = client_async(&wire.node_url, TcpStream::connect(address).await?).await?;
-    // Ids of requests for proofs, as long as they are not answered.
-    let mut proofs = HashSet::new();
+    let mut leads = wire.node_url.subscribe();
+    let node_url = leads.borrow_and_update().clone();
+    let address = node_url.strip_prefix("ws://").context("the node's address")?;
+    let (mut node, _) = client_async(&node_url, TcpStream::connect(address).await?).await?;
+    // Methods of requests by id, as long as they are not answered.
+    let mut asked = HashMap::new();
     let (release, mut released) = mpsc::unbounded_channel();
     let mut withheld = JoinSet::new();
     loop {
@@ -158,8 +193,8 @@ async fn relay(worker: TcpStream, wire: &Wire) -> Result<()> {
                 // Each end is answered by the tap when it asks whether anybody is there.
                 let Message::Text(text) = message else { continue };
                 let request: Value = serde_json::from_str(&text)?;
-                if request["method"] == "state_getReadProof" {
-                    proofs.insert(request["id"].to_string());
+                if let Some(method) = request["method"].as_str() {
+                    asked.insert(request["id"].to_string(), method.to_owned());
                 }
                 match wire.hear(&request) {
                     Some(answer) => worker.send(Message::text(answer.to_string())).await?,
@@ -169,12 +204,10 @@ async fn relay(worker: TcpStream, wire: &Wire) -> Result<()> {
             message = node.next() => {
                 let Some(message) = message.transpose()? else { return Ok(()) };
                 let Message::Text(text) = message else { continue };
-                let answers_proof = !proofs.is_empty() && {
-                    let answer: Value = serde_json::from_str(&text)?;
-                    proofs.remove(&answer["id"].to_string())
-                };
+                let answer: Value = serde_json::from_str(&text)?;
+                let method = answer.get("id").and_then(|id| asked.remove(&id.to_string()));
                 let mut withholds = wire.withholds_proofs.subscribe();
-                if answers_proof && *withholds.borrow_and_update() {
+                if method.as_deref() == Some("state_getReadProof") && *withholds.borrow_and_update() {
                     wire.proofs_withheld.send_modify(|count| *count += 1);
                     let release = release.clone();
                     withheld.spawn(async move {
@@ -183,11 +216,19 @@ async fn relay(worker: TcpStream, wire: &Wire) -> Result<()> {
                             let _ = release.send(Message::Text(text));
                         }
                     });
-                } else {
-                    worker.send(Message::Text(text)).await?;
+                    continue;
+                }
+                match wire.pass_on(&text, method.as_deref()) {
+                    Heard::End => return Ok(()),
+                    Heard::Messages(messages) => {
+                        for message in messages {
+                            worker.send(Message::text(message)).await?;
+                        }
+                    }
                 }
             }
             Some(message) = released.recv() => worker.send(message).await?,
+            _ = leads.changed() => return Ok(()),
         }
     }
 }
@@ -274,6 +315,27 @@ mod tests {
         };
         assert_eq!(tokio::join!(proof(), meanwhile).0, "proof");
         assert_eq!(proof().await, "proof");
+    }
+
+    #[tokio::test]
+    async fn lies_come_and_go_and_the_way_may_lead_elsewhere() {
+        let (tap, worker, _node) = tapped().await;
+        tap.lie(0, 1);
+        crate::eventually("a lie", SOON, async || {
+            // Some lies are no answer at all, and one is the connection's end.
+            let asked = worker.request::<String, _>("author_submitExtrinsic", rpc_params!["0x00"]);
+            let _ = timeout(Duration::from_millis(50), asked).await;
+            Ok(tap.wire.lies().as_ref().is_some_and(|lies| lies.told() > 0).then_some(()))
+        })
+        .await
+        .unwrap();
+        assert!(tap.tell_the_truth() > 0);
+
+        let (other, submitter, _other_node) = tapped().await;
+        submit(&submitter, b"one").await;
+        tap.lead_to(other.url());
+        let worker = WsClientBuilder::new().build(tap.url()).await.unwrap();
+        assert_eq!(worker.request::<u32, _>("count", rpc_params![]).await.unwrap(), 1);
     }
 
     #[test]

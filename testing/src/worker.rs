@@ -43,6 +43,10 @@ pub struct WorkerOptions {
     pub enclave_binary: Option<PathBuf>,
     /// Seconds that the enclave may say nothing; the worker's default if absent.
     pub enclave_silence: Option<u64>,
+    /// More of its arguments.
+    pub arguments: Vec<&'static str>,
+    /// Whether [`Worker::fill_disk`] is for it.
+    pub disk_fills: bool,
 }
 
 /// A worker of a development chain.
@@ -211,11 +215,21 @@ impl Worker {
         Ok(serde_json::from_str(&self.page(self.ports.http, "/status").await?)?)
     }
 
-    /// The value of one of its metrics, whose name is given without the prefix.
+    /// The value of one of its metrics, whose name is given without the prefix; the sum if it has labels.
     pub async fn metric(&self, name: &str) -> Result<f64> {
         let page = self.page(self.ports.metrics, "/metrics").await?;
-        let line = page.lines().find_map(|line| line.strip_prefix(&format!("cloister_{name} ")));
-        line.with_context(|| format!("no metric {name}"))?.parse().with_context(|| name.to_owned())
+        let values = page.lines().filter_map(|line| {
+            let rest = line.strip_prefix("cloister_")?.strip_prefix(name)?;
+            rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next())?
+        });
+        let values = values.map(str::parse).collect::<Result<Vec<f64>, _>>().with_context(|| name.to_owned())?;
+        ensure!(!values.is_empty(), "no metric {name}");
+        Ok(values.iter().sum())
+    }
+
+    /// From now on, until it ends, none of its files grows beyond so many bytes, and nothing is written beyond them.
+    pub fn fill_disk(&self, bytes: u64) -> Result<()> {
+        self.process.limit_files(bytes)
     }
 
     /// Stops it.
@@ -238,7 +252,16 @@ impl Setup {
     }
 
     fn spawn(&self) -> Result<Process> {
-        let mut command = Command::new(binary("cloister-worker")?);
+        let program = binary("cloister-worker")?;
+        let mut command = match self.options.disk_fills {
+            true => {
+                let mut shell = Command::new("sh");
+                // Without the signal a write above the limit fails like one to a full disk.
+                shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(program);
+                shell
+            }
+            false => Command::new(program),
+        };
         command.args(["run", "--node-url", &self.node_url]);
         if self.options.enclave_config.is_none() {
             command.arg("--dev");
@@ -259,6 +282,7 @@ impl Setup {
         if let Some(program) = &self.options.enclave_binary {
             command.arg("--enclave-binary").arg(program);
         }
+        command.args(&self.options.arguments);
         Process::spawn("worker", &mut command, self.directory.path())
     }
 }

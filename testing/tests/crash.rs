@@ -4,24 +4,22 @@
 //! `CLOISTER_CRASH_SEED` repeats a plan of kills; where exactly each of them hits, the machine decides.
 
 use std::{
-    collections::HashMap,
     env,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
-use cloister_chain_primitives::{Balance, BlockNumber, UNIT, storage};
+use cloister_chain_primitives::{Balance, BlockNumber, UNIT};
 use cloister_client::{Call, LayerOne, Selection, ShardClient};
 use cloister_testing::{
-    Ledgers, Network, Node, Sidechain, Users, Worker, WorkerOptions,
+    Network, Node, Sidechain, Users, Worker, WorkerOptions,
     calls::{self, AnyCall},
     deployment::SETTLE_DEADLINE,
-    eventually, signer,
-    users::{ACCOUNTS, Heard, History, OUTSIDE},
+    eventually,
+    users::{ACCOUNTS, Heard, History, Reckoning},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use sp_keyring::Sr25519Keyring::{self, Ferdie};
-use tokio::task::JoinSet;
+use sp_keyring::Sr25519Keyring::Ferdie;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_by_twenty_kills_under_load() -> Result<()> {
@@ -173,20 +171,7 @@ impl Scene {
         }
         let heard = users.heard();
         self.sidechain.follow(self.worker.ports()).await?;
-        self.holds(&heard)
-    }
-
-    /// Whether all that was told is in the chain of kept blocks.
-    fn holds(&self, heard: &Heard) -> Result<()> {
-        for (operation, block) in &heard.in_block {
-            let number = self.sidechain.block_of(operation).with_context(|| format!("{operation:?} is lost"))?;
-            ensure!(self.sidechain.hash(number) == Some(*block), "{operation:?} is in another block than was told");
-        }
-        for (number, commitment) in &heard.states {
-            let kept = self.sidechain.commitment(*number);
-            ensure!(kept == Some(*commitment), "block {number} left another state than was told");
-        }
-        Ok(())
+        heard.is_kept(&self.sidechain)
     }
 
     /// Compares what everybody has with what they did and were told.
@@ -197,82 +182,15 @@ impl Scene {
         let layer_one = LayerOne::connect(self.network.alice.url()).await?;
         self.shard = ShardClient::connect(&layer_one, &self.worker.url(), &selection).await?;
 
-        // What was begun and given up may still be on its way.
-        let length: u64 = chain.storage(&storage::inbox_length(&shard), None).await?.unwrap_or_default();
-        eventually("a consumed inbox", SETTLE_DEADLINE, async || {
-            Ok((self.shard.inbox_status().await?.consumed == length).then_some(()))
-        })
-        .await?;
-        let ledgers = Ledgers::at_rest(&chain, &self.shard, self.worker.ports()).await?;
-        self.sidechain.follow(self.worker.ports()).await?;
-        self.holds(heard)?;
-        ensure!(self.sidechain.consumed() == length);
-
-        let mut expected: HashMap<Sr25519Keyring, Balance> = ACCOUNTS.map(|account| (account, SHIELDED)).into();
-        let mut outside = 0;
-        for effect in histories.iter().flat_map(|history| &history.effects) {
-            if let Some(from) = effect.from {
-                *expected.entry(from).or_default() -= effect.amount + effect.fee;
-            }
-            match effect.to {
-                Some(to) => *expected.entry(to).or_default() += effect.amount,
-                None => outside += effect.amount,
-            }
-        }
-        let paid = chain.free_balance(&OUTSIDE.to_account_id()).await?;
-        ensure!(paid == outside && paid > 0, "layer one has paid {paid}, not {outside}");
-        let owners = ACCOUNTS.map(signer);
-        let balances = ledgers.are_of(&self.shard, owners.each_ref()).await?;
-        for (account, free) in ACCOUNTS.iter().zip(balances) {
-            ensure!(free == expected[account], "{account} has {free}, not {}", expected[account]);
-        }
-        let status = self.shard.inbox_status().await?;
-        let shielded = histories.iter().flat_map(|history| &history.effects).filter(|effect| effect.from.is_none());
-        ensure!(status.shields_credited == (ACCOUNTS.len() + shielded.count()) as u64, "{status:?}");
-        ensure!(status.shields_returned == 0, "{status:?}");
-
-        let mut asking = JoinSet::new();
         for history in histories {
             ensure!(history.owner == Ferdie || !history.calls.is_empty(), "{} has done nothing", history.owner);
-            for (operation, block) in &history.calls {
-                let found = self.sidechain.block_of(operation);
-                ensure!(found == Some(*block), "{operation:?} is in block {found:?}, not {block}");
-            }
-            let remembered = self.sidechain.height().saturating_sub(REMEMBERED_BLOCKS);
-            asking.spawn(remembers(self.shard.clone(), history.clone(), remembered));
         }
-        while let Some(remembers) = asking.join_next().await {
-            remembers??;
-        }
-
+        let left = histories.iter().flat_map(|history| &history.effects).filter(|effect| effect.to.is_none());
+        ensure!(left.count() > 0, "nobody has left the shard");
         ensure!(!heard.finalized.is_empty(), "nobody was told that something is final");
-        let anchored = layer_one.anchor(&shard).await?.context("nothing is anchored")?.anchor;
-        ensure!(self.sidechain.hash(anchored.number) == Some(anchored.header_hash), "another chain is anchored");
-        for operation in &heard.finalized {
-            let number = self.sidechain.block_of(operation).context("what was final is lost")?;
-            ensure!(number <= anchored.number, "{operation:?} of block {number} is not final");
-        }
-        println!(
-            "[{:5.1} s] {} calls in {} blocks, {} told to be final; all accounted for",
-            self.start.elapsed().as_secs_f64(),
-            histories.iter().map(|history| history.calls.len()).sum::<usize>(),
-            self.sidechain.height(),
-            heard.finalized.len(),
-        );
-        Ok(())
+        let (shard, ports, sidechain) = (&self.shard, self.worker.ports(), &mut self.sidechain);
+        Reckoning { chain: &chain, shard, ports, sidechain, endowment: SHIELDED }.of(histories, heard).await
     }
-}
-
-/// Whether the enclave knows each call of a user that is after block `from` where the user saw it, and no other.
-async fn remembers(shard: ShardClient, history: History, from: u64) -> Result<()> {
-    let owner = signer(history.owner);
-    let nonce = shard.nonce(&owner).await?;
-    ensure!(nonce as usize == history.calls.len(), "{} has made {nonce} calls", history.owner);
-    for (operation, block) in history.calls.iter().filter(|(_, block)| *block > from) {
-        let outcome = shard.outcome(&owner, *operation).await?.context("an outcome is forgotten")?;
-        ensure!(outcome.block_number == *block && outcome.result.is_ok(), "{operation:?}: {outcome:?}");
-    }
-    Ok(())
 }
 
 /// Kills a node, starts it again, and waits until both finalize again, which takes both.
@@ -300,8 +218,6 @@ const INCARNATION_GAP: BlockNumber = 1;
 const SHIELDED: Balance = 100_000 * UNIT;
 /// What `cloister-worker` exits with when its enclave ends by itself.
 const ENCLAVE_DIED: i32 = 3;
-/// For how many blocks an enclave remembers outcomes.
-const REMEMBERED_BLOCKS: u64 = 1_000;
 /// Calls after the last kill.
 const LAST_CALLS: u64 = 20;
 /// How long users may stand still.

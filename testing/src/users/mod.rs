@@ -3,6 +3,7 @@
 
 mod direct;
 mod indirect;
+mod reckoning;
 mod shielding;
 
 use std::{
@@ -25,6 +26,8 @@ use sp_keyring::Sr25519Keyring::{self, Alice, Bob, Charlie, Dave, Eve, Ferdie};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{LOOK_INTERVAL, signer};
+
+pub use reckoning::Reckoning;
 
 /// Who has money on the shard.
 pub const ACCOUNTS: [Sr25519Keyring; 6] = [Alice, Bob, Charlie, Dave, Eve, Ferdie];
