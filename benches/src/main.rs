@@ -5,6 +5,7 @@
 mod accounts;
 mod block_time;
 mod client_cost;
+mod oracle;
 mod recovery;
 mod shard;
 mod slot_time;
@@ -21,6 +22,7 @@ fn main() {
         (slot_time::names(), slot_time::measure),
         (snapshot_delay::names(), snapshot_delay::measure),
         (recovery::names(), recovery::measure),
+        (oracle::names(), oracle::measure),
     ] {
         if names.iter().any(|name| wanted(name)) {
             measure().iter().filter(|figure| wanted(&figure.name)).for_each(Figure::print);

@@ -17,6 +17,13 @@ pub struct Failed {
     pub code: u8,
 }
 
+impl Failed {
+    /// Something that was explained already.
+    pub fn new(what: String) -> Self {
+        Self { what, code: 1 }
+    }
+}
+
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)

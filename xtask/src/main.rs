@@ -1,8 +1,9 @@
-//! Set-up, demo, tests, simulation and benchmarks behind one command: `cargo xtask`.
+//! Set-up, demo, tests, simulation, fuzzing and benchmarks behind one command: `cargo xtask`.
 //!
 //! Depends on nothing but clap and anyhow, so that it builds in seconds on a machine that has only Rust.
 
 mod command;
+mod fuzz;
 mod setup;
 mod wasm;
 mod workspace;
@@ -19,6 +20,9 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::as_compiler() {
+        return code;
+    }
     match dispatch(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -29,7 +33,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Set-up, demo, tests, simulation and benchmarks of Cloister.
+/// Set-up, demo, tests, simulation, fuzzing and benchmarks of Cloister.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
 struct Cli {
@@ -73,6 +77,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
     },
+    /// Builds an instrumented fuzzer and runs targets, or one, under coverage guidance; exits with 1 after a finding.
+    Fuzz(fuzz::Options),
     /// Checks format and lints; warnings are errors.
     Lint,
     /// Prints the environment that gives plain cargo the same target directory.
@@ -118,6 +124,10 @@ fn dispatch(cli: Cli) -> Result<()> {
             sim.args(arguments);
             exec(&mut sim)
         }
+        Task::Fuzz(options) => {
+            setup::setup(Consent::Ask)?;
+            fuzz::fuzz(&workspace, &options)
+        }
         Task::Lint => lint(&workspace),
         Task::Env => {
             for (name, value) in workspace.environment() {
@@ -159,7 +169,14 @@ fn lint(workspace: &Workspace) -> Result<()> {
     // Lints need no wasm. Cargo keeps what clippy makes of our crates apart from a build's, the runtime's build
     // script included, so the real wasm stays.
     clippy.env("SKIP_WASM_BUILD", "1");
-    run("lint", &mut clippy)
+    run("lint", &mut clippy)?;
+    if command::succeeds("cargo-deny", &["--version"]) {
+        // Advisories need the network: `cargo deny check` asks for them, too.
+        let mut deny = workspace.cargo()?;
+        deny.args(["deny", "--offline", "--log-level", "error", "check", "bans", "licenses", "sources"]);
+        run("check licences, bans and sources", &mut deny)?;
+    }
+    Ok(())
 }
 
 fn shell_quoted(value: &str) -> String {

@@ -47,6 +47,11 @@ impl Workspace {
         command
     }
 
+    /// A directory beside the target directory, for what is built with other flags.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.target.with_file_name(name)
+    }
+
     /// What plain cargo needs to build the same things in the same place.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let mut environment = vec![("CARGO_TARGET_DIR", self.target.display().to_string())];
