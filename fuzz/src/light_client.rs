@@ -140,7 +140,7 @@ fn proof(mut input: Input<'_>) {
         Some((key, _)) => key.clone(),
         None => input.piece().to_vec(),
     };
-    let truth = state.prove(&[key.clone()]);
+    let truth = state.prove(std::slice::from_ref(&key));
     let mut nodes = vec![];
     while !input.is_empty() && nodes.len() < 64 {
         let choice = input.byte();
@@ -149,7 +149,7 @@ fn proof(mut input: Input<'_>) {
             None => nodes.push(input.piece().to_vec()),
         }
     }
-    if let Ok(read) = header.read(nodes, &[key.clone()]) {
+    if let Ok(read) = header.read(nodes, std::slice::from_ref(&key)) {
         let value = values.iter().find(|(of, _)| *of == key).map(|(_, value)| value.as_slice());
         assert_eq!(read.get(&key), Ok(value), "a proof of what is not so");
         assert!(read.get(b"not asked").is_err() && check_layout(&read).is_err());
@@ -184,7 +184,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let justified = voters.justify(chain.header(2)).encode();
     let change = chain.header(3).digest.encode();
     let key = [9; 33].to_vec();
-    let nodes = state.prove(&[key.clone()]);
+    let nodes = state.prove(std::slice::from_ref(&key));
     let pieces = |nodes: &[Vec<u8>]| nodes.iter().flat_map(|node| piece(node)).collect::<Vec<u8>>();
     let consensus = |header: &Header| match header.digest.logs.last() {
         Some(DigestItem::Consensus(_, log)) => log.clone(),

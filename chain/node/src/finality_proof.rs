@@ -157,7 +157,7 @@ mod tests {
         fn justification(&self, hash: H256) -> Result<Option<Vec<u8>>, sp_blockchain::Error> {
             self.reads.set(self.reads.get() + 1);
             let number = self.numbers[&hash];
-            Ok((number % self.period == 0).then(|| number.encode()))
+            Ok(number.is_multiple_of(self.period).then(|| number.encode()))
         }
     }
 
