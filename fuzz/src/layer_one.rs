@@ -91,6 +91,7 @@ pub fn config() -> MeasuredConfig {
         genesis: GENESIS,
         checkpoint: Checkpoint { number: 0, hash: GENESIS, set_id: 0, authorities: vec![([1; 32], 1), ([2; 32], 1)] },
         simulation_allowed: true,
+        unbound_getters_allowed: true,
         slot_ms: 300,
         min_upgrade_delay: 100,
     }

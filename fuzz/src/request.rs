@@ -62,6 +62,7 @@ fn operation(bytes: &[u8]) -> Option<VerifiedCall> {
             assert!(signed.verify(&SCOPE) && *call.sender() == client(), "somebody else's signature");
             Some(call)
         }
+        TrustedOperation::BoundCall(_) => None,
         TrustedOperation::Get(getter) => {
             let _ = VerifiedGetter::verify(getter, &GENESIS, &SCOPE);
             None

@@ -22,6 +22,7 @@ fn config(slot_ms: u32) -> MeasuredConfig {
         genesis: H256::repeat_byte(1),
         checkpoint: Checkpoint { number: 0, hash: H256::repeat_byte(1), set_id: 0, authorities: vec![([2; 32], 1)] },
         simulation_allowed: true,
+        unbound_getters_allowed: true,
         slot_ms,
         min_upgrade_delay: 10,
     }

@@ -80,6 +80,7 @@ impl<'a> Follower<'a> {
                 authorities: DecodeAll::decode_all(&mut from_hex(&authorities)?.as_slice())?,
             },
             simulation_allowed: true,
+            unbound_getters_allowed: true,
             slot_ms: 300,
             min_upgrade_delay: 10,
         };

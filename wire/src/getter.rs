@@ -32,6 +32,9 @@ pub enum PublicGetter {
     /// settled yet, with paths into the root that is anchored. What layer one has not finally anchored is not told.
     #[codec(index = 65)]
     Outbox(u64),
+    /// A query of the shard's own business logic. What question and answer mean its program says.
+    #[codec(index = 66)]
+    App(Vec<u8>),
 }
 
 /// With this anybody can have an entry of the outbox paid.
@@ -74,6 +77,9 @@ pub enum TrustedGetter {
     /// The account's unshielding with this number in the outbox, as (public account, planck), while it is open.
     #[codec(index = 65)]
     Unshielding(AccountId, u64),
+    /// A query of the shard's own business logic about the account. What question and answer mean its program says.
+    #[codec(index = 66)]
+    App(AccountId, Vec<u8>),
 }
 
 impl TrustedGetter {
@@ -84,7 +90,8 @@ impl TrustedGetter {
             | Self::ReservedBalance(owner)
             | Self::Nonce(owner)
             | Self::CallOutcome(owner, _)
-            | Self::Unshielding(owner, _) => owner,
+            | Self::Unshielding(owner, _)
+            | Self::App(owner, _) => owner,
         }
     }
 }

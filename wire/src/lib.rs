@@ -29,7 +29,10 @@ pub use getter::{
     BoundGetter, BoundGetterSigned, Getter, InboxStatus, OutboxProof, PublicGetter, SignedAnswer, TrustedGetter,
     TrustedGetterSigned,
 };
-pub use operation::{Outcome, ParentchainId, SignatureScope, TrustedCall, TrustedCallSigned, TrustedOperation};
+pub use operation::{
+    BoundCall, BoundCallSigned, Outcome, ParentchainId, SignatureScope, TrustedCall, TrustedCallSigned,
+    TrustedOperation,
+};
 
 use sp_runtime::{MultiSignature, traits::Verify};
 

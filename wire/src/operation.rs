@@ -1,7 +1,7 @@
 //! Trusted operations: what stands inside an encrypted request.
 #![allow(clippy::cast_possible_truncation, reason = "derived encoders cast the literal index of a variant")]
 
-use cloister_chain_primitives::{AccountId, Balance, H256, Moment, Nonce, ShardId};
+use cloister_chain_primitives::{AccountId, Balance, H256, Moment, Nonce, ShardId, domain};
 use codec::{Decode, Encode};
 use sp_crypto_hashing::blake2_256;
 use sp_runtime::MultiSignature;
@@ -20,6 +20,9 @@ pub enum TrustedOperation {
     /// A query.
     #[codec(index = 2)]
     Get(Getter),
+    /// Own form, by either way: see [`BoundCall`].
+    #[codec(index = 64)]
+    BoundCall(BoundCallSigned),
 }
 
 impl TrustedOperation {
@@ -44,6 +47,40 @@ impl TrustedCallSigned {
     /// Whether the call's sender signed it for `scope`.
     pub fn verify(&self, scope: &SignatureScope) -> bool {
         verify_signature(&self.signature, &scope.call_bytes(&self.call, self.nonce), self.call.sender())
+    }
+}
+
+/// A call that holds for one chain, one shard, one enclave code and a short time.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct BoundCall {
+    /// What to do.
+    pub call: TrustedCall,
+    /// The sender's nonce on the shard.
+    pub nonce: Nonce,
+    /// Last block of the shard that may hold the call. In a later one it is refused and leaves no trace.
+    pub last_block: u64,
+}
+
+/// A [`BoundCall`] with its sender's signature.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct BoundCallSigned {
+    /// The call.
+    pub bound: BoundCall,
+    /// The sender's, over [`BoundCall::signed_bytes`].
+    pub signature: MultiSignature,
+}
+
+impl BoundCall {
+    /// The bytes that the sender signs.
+    pub fn signed_bytes(&self, genesis: &H256, scope: &SignatureScope) -> Vec<u8> {
+        domain::message("call", genesis, &[scope.shard.as_ref(), &scope.mrenclave, &self.encode()])
+    }
+}
+
+impl BoundCallSigned {
+    /// Whether the call's sender signed it for this chain and `scope`.
+    pub fn verify(&self, genesis: &H256, scope: &SignatureScope) -> bool {
+        verify_signature(&self.signature, &self.bound.signed_bytes(genesis, scope), self.bound.call.sender())
     }
 }
 
@@ -85,6 +122,9 @@ pub enum TrustedCall {
     /// (enclave, time, origin): never accepted from a client.
     #[codec(index = 5)]
     TimestampSet(AccountId, Moment, ParentchainId),
+    /// (sender, payload): a call of the shard's own business logic. What the payload means its program says.
+    #[codec(index = 64)]
+    App(AccountId, Vec<u8>),
 }
 
 impl TrustedCall {
@@ -96,7 +136,8 @@ impl TrustedCall {
             | Self::BalanceTransfer(sender, ..)
             | Self::BalanceUnshield(sender, ..)
             | Self::BalanceShield(sender, ..)
-            | Self::TimestampSet(sender, ..) => sender,
+            | Self::TimestampSet(sender, ..)
+            | Self::App(sender, _) => sender,
         }
     }
 }

@@ -232,6 +232,9 @@ pub struct MakeConfigOptions {
     /// Accept evidence of genuine hardware only.
     #[arg(long)]
     pub no_simulation: bool,
+    /// Refuse queries about accounts in the published form, which whoever sees one can repeat.
+    #[arg(long)]
+    pub no_unbound_getters: bool,
 }
 
 /// A node's WebSocket; waiting for any other kind of address would never end.

@@ -27,6 +27,7 @@ pub async fn make_config(options: &MakeConfigOptions) -> Result<(), WorkerError>
     let layer_one = LayerOne::new(&options.node_url);
     let choices = Choices {
         simulation_allowed: !options.no_simulation,
+        unbound_getters_allowed: !options.no_unbound_getters,
         slot_ms: options.slot_ms,
         min_upgrade_delay: options.min_upgrade_delay,
     };
@@ -48,6 +49,7 @@ pub async fn make_config(options: &MakeConfigOptions) -> Result<(), WorkerError>
 #[derive(Clone, Copy, Debug)]
 pub struct Choices {
     pub simulation_allowed: bool,
+    pub unbound_getters_allowed: bool,
     pub slot_ms: u32,
     pub min_upgrade_delay: BlockNumber,
 }
@@ -61,8 +63,15 @@ pub async fn of_node(layer_one: &LayerOne, choices: &Choices) -> Result<Measured
         Err(error) if error.is_pruned() => newest_checkpoint(layer_one).await?,
         Err(error) => return Err(error),
     };
-    let Choices { simulation_allowed, slot_ms, min_upgrade_delay } = *choices;
-    Ok(MeasuredConfig { genesis, checkpoint, simulation_allowed, slot_ms, min_upgrade_delay })
+    let Choices { simulation_allowed, unbound_getters_allowed, slot_ms, min_upgrade_delay } = *choices;
+    Ok(MeasuredConfig {
+        genesis,
+        checkpoint,
+        simulation_allowed,
+        unbound_getters_allowed,
+        slot_ms,
+        min_upgrade_delay,
+    })
 }
 
 /// A finalized block at which no change of authorities is under way: only there the runtime's authorities and set number
@@ -95,10 +104,16 @@ mod tests {
         let node = FakeNode::new();
         let (address, _handle) = node.serve("127.0.0.1:0").await;
         let layer_one = LayerOne::new(format!("ws://{address}"));
-        let choices = Choices { simulation_allowed: true, slot_ms: 300, min_upgrade_delay: 1 };
+        let choices = Choices {
+            simulation_allowed: true,
+            unbound_getters_allowed: false,
+            slot_ms: 300,
+            min_upgrade_delay: 1,
+        };
         let config = of_node(&layer_one, &choices).await.unwrap();
         assert_eq!((config.genesis, config.checkpoint.hash), (node.hash(0), node.hash(0)));
         assert_eq!(config.checkpoint.authorities, [([3; 32], 1)]);
+        assert_eq!((config.simulation_allowed, config.unbound_getters_allowed), (true, false));
 
         node.grow(9);
         node.finalize(7);
@@ -116,8 +131,14 @@ mod tests {
         assert!(error.to_string().starts_with("cannot use"), "{error}");
         let checkpoint = Checkpoint { number: 1, hash: Default::default(), set_id: 2, authorities: vec![([3; 32], 1)] };
         let genesis = Default::default();
-        let config =
-            MeasuredConfig { genesis, checkpoint, simulation_allowed: false, slot_ms: 300, min_upgrade_delay: 4 };
+        let config = MeasuredConfig {
+            genesis,
+            checkpoint,
+            simulation_allowed: false,
+            unbound_getters_allowed: true,
+            slot_ms: 300,
+            min_upgrade_delay: 4,
+        };
         std::fs::write(&path, config.encode()).unwrap();
         assert_eq!(read(&path).unwrap(), config);
         std::fs::write(&path, [config.encode(), vec![0]].concat()).unwrap();

@@ -123,6 +123,7 @@ pub async fn configuration(options: &EnclaveOptions, layer_one: &LayerOne) -> Re
         None if options.dev => {
             let choices = configuration::Choices {
                 simulation_allowed: true,
+                unbound_getters_allowed: true,
                 slot_ms: DEFAULT_SLOT_MS,
                 min_upgrade_delay: DEFAULT_MIN_UPGRADE_DELAY,
             };

@@ -47,6 +47,7 @@ async fn inspect(kind: TeeKind, arguments: &[&str]) -> Output {
         genesis: H256::zero(),
         checkpoint: Checkpoint { number: 0, hash: H256::zero(), set_id: 0, authorities: vec![] },
         simulation_allowed: true,
+        unbound_getters_allowed: true,
         slot_ms: 300,
         min_upgrade_delay: 2,
     };

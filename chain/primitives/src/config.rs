@@ -18,6 +18,8 @@ pub struct MeasuredConfig {
     pub checkpoint: Checkpoint,
     /// Whether evidence of a simulated TEE counts.
     pub simulation_allowed: bool,
+    /// Whether the published, replayable form of queries about an account is answered.
+    pub unbound_getters_allowed: bool,
     /// Milliseconds between two blocks of the shard while there is work.
     pub slot_ms: u32,
     /// Fewest layer-one blocks between the announcement of an upgrade of a shard and its effect.

@@ -154,7 +154,7 @@ pub fn verify(
         return Err(Refused::Signature);
     }
     match &signed.call {
-        TrustedCall::Noop(_) | TrustedCall::BalanceTransfer(..) => {}
+        TrustedCall::Noop(_) | TrustedCall::BalanceTransfer(..) | TrustedCall::App(..) => {}
         TrustedCall::BalanceSetBalance(..) if !rules.simulation_allowed => return Err(Refused::SimulationForbidden),
         TrustedCall::BalanceSetBalance(sender, ..) if rules.root.as_ref() != Some(sender) => {
             return Err(Refused::NotRoot);

@@ -61,7 +61,10 @@ impl Program for Payments {
             TrustedCall::BalanceSetBalance(..) => SET_BALANCE,
             TrustedCall::BalanceUnshield(..) => UNSHIELD,
             // `verify` lets only the first of these through; the others fail at once.
-            TrustedCall::Noop(_) | TrustedCall::BalanceShield(..) | TrustedCall::TimestampSet(..) => NOOP,
+            TrustedCall::Noop(_)
+            | TrustedCall::BalanceShield(..)
+            | TrustedCall::TimestampSet(..)
+            | TrustedCall::App(..) => NOOP,
         }
     }
 

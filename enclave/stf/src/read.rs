@@ -87,6 +87,7 @@ pub fn get(state: &ShardState, getter: &TrustedGetter) -> Option<Vec<u8>> {
         }
         // Outcomes are kept beside the state.
         TrustedGetter::CallOutcome(..) => None,
+        TrustedGetter::App(..) => None,
     }
 }
 

@@ -142,6 +142,7 @@ impl Chain {
                 authorities: voters.list().into_iter().map(|(id, weight)| (raw(&id), weight)).collect(),
             },
             simulation_allowed: true,
+            unbound_getters_allowed: true,
             slot_ms: 300,
             min_upgrade_delay: 100,
         }

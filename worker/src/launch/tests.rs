@@ -17,6 +17,7 @@ async fn speaking(words: &[ToHost]) -> (TempDir, Launch) {
         genesis: Default::default(),
         checkpoint,
         simulation_allowed: true,
+        unbound_getters_allowed: true,
         slot_ms: 300,
         min_upgrade_delay: 1,
     };
