@@ -8,6 +8,7 @@ use crate::{Session, args::AuditArgs, failure, failure::Failure, output::Report,
 pub async fn audit(session: &Session, AuditArgs { shard, url, from }: AuditArgs) -> Result<Report, Failure> {
     let layer_one = session.layer_one().await?;
     let host = Host::connect(&url).await?;
+    let _waiting = session.console.waits("reads the shard's blocks and checks them");
     let audit = Audit::run(&layer_one, &host, &shard, from).await?;
     Ok(report(&audit).hidden("shard", hex0x(&shard)))
 }

@@ -126,6 +126,9 @@ impl From<shard::Error> for Failure {
             ),
             shard::Error::NotAnchored { .. } => Some(ANCHORED_LATER.into()),
             shard::Error::WithoutEffect { .. } => Some("nothing was paid on the shard".into()),
+            shard::Error::CallExpired { .. } => {
+                Some("nothing was paid by this call; the same command again signs it anew".into())
+            }
             shard::Error::PerhapsExecuted { .. } | shard::Error::OtherOperation { .. } => Some(
                 "`cloister trusted nonce` of the sender tells, once it is higher the call was executed: look before you \
                  send it again"
@@ -326,6 +329,7 @@ mod tests {
         let operation = H256::zero();
         for error in [
             shard::Error::WithoutEffect { operation },
+            shard::Error::CallExpired { operation, last_block: 7, block: 8 },
             worker::Error::Usurped { operation, reason: None }.into(),
             worker::Error::Dropped { operation, reason: None }.into(),
         ] {

@@ -3,7 +3,7 @@
 use cloister_client::{
     AccountId, Balance, Call, DIRECT_CALL_FEE, EXISTENTIAL_DEPOSIT, MIN_SHIELD, Request, ShardId, Signer, UNSHIELD_FEE,
 };
-use cloister_wire::{TrustedCall, TrustedCallSigned, TrustedOperation, envelope};
+use cloister_wire::{BoundCall, BoundCallSigned, TrustedCall, TrustedOperation, envelope};
 use codec::Encode;
 use sp_core::{Pair, sr25519};
 
@@ -36,7 +36,8 @@ fn samples() -> Result<(Call, Call), Failure> {
     let shielding = Call::shield_funds(&shard, &beneficiary, MIN_SHIELD);
     let signature = Signer::from(sr25519::Pair::from_seed(&[0; 32])).sign(&[]);
     let call = TrustedCall::BalanceTransfer(nobody.clone(), nobody, 0);
-    let operation = TrustedOperation::IndirectCall(TrustedCallSigned { call, nonce: 0, signature });
+    let bound = BoundCall { call, nonce: 0, last_block: 0 };
+    let operation = TrustedOperation::IndirectBoundCall(BoundCallSigned { bound, signature });
     let cyphertext = vec![0; operation.encoded_size() + envelope::OVERHEAD].try_into().map_err(too_long)?;
     Ok((shielding, Call::invoke(&Request { shard, cyphertext })))
 }

@@ -23,10 +23,10 @@ struct Seen {
 }
 
 /// Until what the arguments say, or Ctrl-C.
-pub async fn listen(session: &Session, args: ListenArgs, json: bool) -> Result<Report, Failure> {
+pub async fn listen(session: &Session, args: ListenArgs) -> Result<Report, Failure> {
     let mut seen = Seen::default();
     tokio::select! {
-        ended = follow(session, &args, json, &mut seen) => ended?,
+        ended = follow(session, &args, &mut seen) => ended?,
         _ = ctrl_c() => {}
     }
     let Seen { blocks, events, last } = seen;
@@ -38,7 +38,7 @@ pub async fn listen(session: &Session, args: ListenArgs, json: bool) -> Result<R
         .line(format_args!("{events} events in {blocks} blocks{last_text}")))
 }
 
-async fn follow(session: &Session, args: &ListenArgs, json: bool, seen: &mut Seen) -> Result<(), Failure> {
+async fn follow(session: &Session, args: &ListenArgs, seen: &mut Seen) -> Result<(), Failure> {
     let layer_one = session.layer_one().await?;
     let from = match args.from {
         Some(from) => from,
@@ -50,7 +50,7 @@ async fn follow(session: &Session, args: &ListenArgs, json: bool, seen: &mut See
         let events = layer_one.events(hash).await?;
         (seen.blocks, seen.last) = (seen.blocks.saturating_add(1), Some(block_number));
         for event in events.iter().filter(|event| is_wanted(event, args.shard.as_ref())) {
-            let line = match json {
+            let line = match session.json {
                 true => json_text(&json!({
                     "block": block_number, "pallet": event.pallet, "name": event.name, "fields": event.fields,
                 })),

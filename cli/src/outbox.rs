@@ -7,18 +7,13 @@ use cloister_wire::OutboxProof;
 use serde_json::{Value, json};
 
 use crate::{
-    Session, amount,
-    failure::Failure,
-    output::Report,
-    public::{extrinsic_report, show_progress},
-    shards::named_or_served,
-    trusted::connect,
-    workers::hex0x,
+    Session, amount, failure::Failure, output::Report, public::extrinsic_report, session::waits_for,
+    shards::named_or_served, workers::hex0x,
 };
 
 /// `outbox list`
 pub async fn list(session: &Session, selection: &Selection) -> Result<Report, Failure> {
-    let client = connect(session, selection).await?;
+    let client = session.connect(selection).await?;
     let proofs = client.outbox(0).await?;
     let anchored = client.anchor().await?;
     let mut listed: Vec<Value> = Vec::new();
@@ -58,7 +53,7 @@ pub async fn settle(
     wait: Wait,
 ) -> Result<Report, Failure> {
     let from = session.accounts.signer(from)?;
-    let client = connect(session, selection).await?;
+    let client = session.connect(selection).await?;
     let is_wanted = |proof: &OutboxProof| number.is_none_or(|number| proof.entry.number == number);
     // What stands under the anchored root, and the rest: layer one would refuse it, at the payer's expense.
     let read = async || -> Result<(Vec<OutboxProof>, Vec<OutboxProof>), Failure> {
@@ -77,8 +72,10 @@ pub async fn settle(
     // An anchor that comes in between changes the root that paths lead to.
     for _ in 0..ATTEMPTS {
         let mut outdated = Vec::new();
+        let waiting = session.console.waits(waits_for(wait));
         for batch in due.chunks(BATCH) {
-            let (extrinsic, results) = client.settle(&from, batch, wait, show_progress).await?;
+            let (extrinsic, results) =
+                client.settle(&from, batch, wait, |progress| session.console.progress(progress)).await?;
             for (OutboxProof { entry, .. }, result) in batch.iter().zip(results) {
                 let Some(outcome) = outcome(result) else {
                     outdated.push(entry.number);
@@ -89,11 +86,12 @@ pub async fn settle(
                 listed.push(json!({ "number": entry.number, "outcome": outcome, "extrinsic": extrinsic }));
             }
         }
+        drop(waiting);
         if outdated.is_empty() && unproven.is_empty() {
             due.clear();
             break;
         }
-        eprintln!("a newer block may have been anchored in the meantime; asks for fresh paths");
+        session.console.say("a newer block may have been anchored in the meantime; asks for fresh paths");
         outdated.extend(unproven.iter().map(|proof| proof.entry.number));
         (due, unproven) = read().await?;
         for proofs in [&mut due, &mut unproven] {
@@ -138,6 +136,18 @@ fn kind(kind: OutboxKind) -> &'static str {
     }
 }
 
+/// `unclaimed`
+pub async fn unclaimed(session: &Session, account: &str, shard: Option<ShardId>) -> Result<Report, Failure> {
+    let account = session.accounts.address(account)?;
+    let layer_one = session.layer_one().await?;
+    let shard = named_or_served(session, shard).await?;
+    let owed = layer_one.unclaimed(&shard, &account).await?;
+    Ok(Report::default()
+        .field("account", &account)
+        .field_as("amount", owed.to_string(), amount::format(owed))
+        .field("shard", hex0x(&shard)))
+}
+
 /// `claim`
 pub async fn claim(
     session: &Session,
@@ -154,7 +164,7 @@ pub async fn claim(
     if owed == 0 {
         return Err(Failure::refused(format_args!("layer one owes nothing of this shard to {account}")));
     }
-    let extrinsic = layer_one.submit_reporting(&Call::claim(&shard, &account), &from, wait, show_progress).await?;
+    let extrinsic = session.submit(&layer_one, &Call::claim(&shard, &account), &from, wait).await?;
     let report = Report::default()
         .field("from", from.account())
         .field("account", &account)

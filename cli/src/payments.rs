@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use cloister_client::{
-    AccountId, Balance, DIRECT_CALL_FEE, Executed, Route, Selection, ShardClient, Signer, Step, UNSHIELD_FEE,
-    Unshielding, Verdict, layer_one::Found, shard, worker::Update,
+    AccountId, Balance, DIRECT_CALL_FEE, Executed, Selection, ShardClient, Signer, Step, UNSHIELD_FEE, Unshielding,
+    Verdict, layer_one::Found, shard,
 };
-use cloister_wire::{TrustedCall, TrustedOperationStatus};
+use cloister_wire::TrustedCall;
 
 use crate::{
-    Session, amount,
+    Delivery, Session, amount,
     args::{PaymentArgs, TransferArgs, TrustedWaitFor, UnshieldArgs, UnshieldWaitFor},
     failure::Failure,
     output::Report,
-    public::{payment_report, show_progress},
-    trusted::connect,
+    public::payment_report,
     workers::hex0x,
 };
 
@@ -23,46 +22,34 @@ struct Payment {
     from: Signer,
     to: AccountId,
     amount: Balance,
-    /// Of layer one's fee; `None` for a call that has none.
-    payer: Option<Signer>,
-    timeout: Duration,
+    delivery: Delivery,
 }
 
 impl Payment {
     fn read(session: &Session, args: &PaymentArgs, direct: bool) -> Result<Self, Failure> {
-        if direct && args.payer.is_some() {
-            return Err(Failure::usage("--payer pays layer one's fee, and a call with --direct has none"));
-        }
         let from = session.accounts.signer(&args.from)?;
         let to = session.accounts.address(&args.to)?;
-        let payer = match (direct, args.payer.as_deref()) {
-            (true, _) => None,
-            (false, Some(payer)) => Some(session.accounts.signer(payer)?),
-            (false, None) => Some(from.clone()),
-        };
-        Ok(Self { from, to, amount: args.amount, payer, timeout: Duration::from_secs(args.timeout) })
-    }
-
-    fn route(&self) -> Route<'_> {
-        match &self.payer {
-            None => Route::Direct,
-            Some(payer) => Route::Inbox { payer },
-        }
+        let delivery = Delivery::read(session, &from, &args.call, direct)?;
+        Ok(Self { from, to, amount: args.amount, delivery })
     }
 
     /// What the shard takes.
     fn fee(&self, for_layer_one: Balance) -> Balance {
-        let work = if self.payer.is_none() { DIRECT_CALL_FEE } else { 0 };
+        let work = if self.delivery.is_direct() { DIRECT_CALL_FEE } else { 0 };
         work.saturating_add(for_layer_one)
     }
 
     fn left(&self, executed: &Executed) -> Duration {
-        self.timeout.saturating_sub(executed.since.elapsed())
+        self.delivery.left(executed.since)
     }
 
-    async fn anchored(&self, client: &ShardClient, executed: &Executed) -> Result<(), Failure> {
-        let anchored = client.anchored(executed.block_number, self.left(executed)).await?;
-        eprintln!("anchored by layer one's block #{}", anchored.at);
+    async fn anchored(&self, session: &Session, client: &ShardClient, executed: &Executed) -> Result<(), Failure> {
+        let height = executed.block_number;
+        let waiting =
+            session.console.waits(format_args!("waits until layer one has anchored the shard's block {height}"));
+        let anchored = client.anchored(height, self.left(executed)).await?;
+        drop(waiting);
+        session.console.say(format_args!("anchored by layer one's block #{}", anchored.at));
         Ok(())
     }
 
@@ -72,7 +59,7 @@ impl Payment {
             .field("operation", format_args!("{:?}", executed.operation))
             .field("status", status)
             .field_as("block number", executed.block_number, executed.block_number);
-        if let (Some(payer), Some(invocation)) = (&self.payer, &executed.invocation) {
+        if let (Some(payer), Some(invocation)) = (&self.delivery.payer, &executed.invocation) {
             report = report
                 .field("payer", payer.account())
                 .field_as("nonce", invocation.nonce, invocation.nonce)
@@ -92,13 +79,13 @@ pub async fn transfer(
     direct: bool,
 ) -> Result<Report, Failure> {
     let payment = Payment::read(session, &payment, direct)?;
-    let client = connect(session, selection).await?;
+    let client = session.connect(selection).await?;
     let call = TrustedCall::BalanceTransfer(payment.from.account(), payment.to.clone(), payment.amount);
-    let executed = client.execute(&payment.from, payment.route(), call, payment.timeout, show_step).await?;
+    let executed = session.execute(&client, &payment.from, call, &payment.delivery).await?;
     let status = match wait {
         TrustedWaitFor::InBlock => IN_BLOCK,
         TrustedWaitFor::Finalized => {
-            payment.anchored(&client, &executed).await?;
+            payment.anchored(session, &client, &executed).await?;
             FINALIZED
         }
     };
@@ -113,11 +100,16 @@ pub async fn unshield_funds(
     direct: bool,
 ) -> Result<Report, Failure> {
     let payment = Payment::read(session, &payment, direct)?;
-    let client = connect(session, selection).await?;
-    let Payment { from, to, amount, timeout, .. } = &payment;
-    let unshielding = client.unshield(from, to, *amount, payment.route(), *timeout, show_step).await?;
+    let client = session.connect(selection).await?;
+    let Payment { from, to, amount, delivery } = &payment;
+    let console = &session.console;
+    let waiting = console.waits("waits until the shard has executed it");
+    let say = |step: Step<'_>| console.step(step);
+    let unshielding =
+        delivery.client(&client).unshield(from, to, *amount, delivery.route(), delivery.timeout, say).await?;
+    drop(waiting);
     let Unshielding { executed, number, id, .. } = &unshielding;
-    eprintln!("entry {number} of the shard's outbox, {id:?}");
+    console.say(format_args!("entry {number} of the shard's outbox, {id:?}"));
     let report = |status| {
         payment
             .report(&client, executed, status, payment.fee(UNSHIELD_FEE))
@@ -127,35 +119,41 @@ pub async fn unshield_funds(
     if wait == UnshieldWaitFor::InBlock {
         return Ok(report(IN_BLOCK));
     }
-    payment.anchored(&client, executed).await?;
+    payment.anchored(session, &client, executed).await?;
     if wait == UnshieldWaitFor::Finalized {
         return Ok(report(FINALIZED));
     }
     let mut told = false;
     let deferred = |block| {
         if !told {
-            eprintln!("put off by layer one's block #{block}: over the outflow limit; paid in the next period");
+            console.say(format_args!(
+                "put off by layer one's block #{block}: over the outflow limit; paid in the next period"
+            ));
         }
         told = true;
     };
+    let waiting = console.waits("waits until layer one has paid");
     let (verdict, Found { block_number, value: block_hash }) =
         client.settled(&unshielding, payment.left(executed), deferred).await?;
+    drop(waiting);
     match verdict {
         Verdict::Paid => {
-            eprintln!("paid in layer one's block #{block_number} {block_hash:?}");
+            console.say(format_args!("paid in layer one's block #{block_number} {block_hash:?}"));
             Ok(report("paid")
                 .field_as("paid in", block_number, format_args!("layer one's block #{block_number}"))
                 .field("paid in hash", format_args!("{block_hash:?}")))
         }
         Verdict::Refused => {
-            eprintln!("refused in layer one's block #{block_number} {block_hash:?}");
+            console.say(format_args!("refused in layer one's block #{block_number} {block_hash:?}"));
+            let waiting = console.waits("waits until the shard has credited it again");
             let closed = client.closed(from, *number, payment.left(executed)).await;
             let shard_block = closed.map_err(|error| match error {
                 error @ shard::Error::NotClosed { .. } => error,
                 // What the registry or the enclave refuses now undoes nothing.
                 source => shard::Error::PerhapsExecuted { operation: executed.operation, source: source.into() },
             })?;
-            eprintln!("credited again, as of block #{shard_block} of the shard");
+            drop(waiting);
+            console.say(format_args!("credited again, as of block #{shard_block} of the shard"));
             let (planck, kept) = (amount::format(*amount), amount::format(payment.fee(UNSHIELD_FEE)));
             let message = format!(
                 "layer one refused to pay {planck} to {to}, and the shard has credited them to {} again; its fee of \
@@ -164,26 +162,6 @@ pub async fn unshield_funds(
             );
             Err(Failure::came_back(anyhow::anyhow!(message)).with_hint(WHY_REFUSED))
         }
-    }
-}
-
-fn show_step(step: Step) {
-    match step {
-        Step::Submitted(operation) => eprintln!("submitted {operation:?}"),
-        Step::Status(update) => show_update(update),
-        Step::LayerOne(progress) => show_progress(progress),
-        Step::InInbox(block) => eprintln!("waits until the shard reports that it has processed block #{block}"),
-        Step::Executed(block) => eprintln!("executed in block #{block} of the shard"),
-    }
-}
-
-fn show_update(update: &Update) {
-    match update.status {
-        TrustedOperationStatus::Ready => eprintln!("ready"),
-        TrustedOperationStatus::Future => eprintln!("waits for calls with lower nonces"),
-        TrustedOperationStatus::InSidechainBlock(block) => eprintln!("in block {block:?} of the shard"),
-        TrustedOperationStatus::Finalized => eprintln!("anchored in a finalized block of layer one"),
-        _ => {}
     }
 }
 

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use cloister_client::{
-    AccountId, Balance, LayerOne, Selection, Signer, UNSHIELD_FEE, Wait,
-    layer_one::{Progress, SubmittedExtrinsic},
-    shard,
+    AccountId, Balance, Selection, Signer, UNSHIELD_FEE, Wait, layer_one::SubmittedExtrinsic, shard,
 };
 use serde_json::{Value, json};
 use sp_core::{Pair, ed25519, sr25519};
@@ -18,7 +16,7 @@ use crate::{
     args::{SchemeName, ShieldWaitFor},
     failure::Failure,
     output::Report,
-    trusted::connect,
+    session::waits_for,
 };
 
 /// `balance`
@@ -40,7 +38,7 @@ pub async fn transfer(session: &Session, from: &str, to: &str, amount: Balance, 
     let to = session.accounts.address(to)?;
     let layer_one = session.layer_one().await?;
     let call = cloister_client::Call::transfer_allow_death(&to, amount);
-    let extrinsic = layer_one.submit_reporting(&call, &from, wait, show_progress).await?;
+    let extrinsic = session.submit(&layer_one, &call, &from, wait).await?;
     Ok(extrinsic_report(payment_report(&from, &to, amount), &extrinsic, wait))
 }
 
@@ -49,7 +47,7 @@ pub async fn submit_call(session: &Session, from: &str, call: Vec<u8>, wait: Wai
     let from = session.accounts.signer(from)?;
     let layer_one = session.layer_one().await?;
     let call = cloister_client::Call::encoded(call);
-    let extrinsic = layer_one.submit_reporting(&call, &from, wait, show_progress).await?;
+    let extrinsic = session.submit(&layer_one, &call, &from, wait).await?;
     Ok(extrinsic_report(Report::default().field("from", from.account()), &extrinsic, wait))
 }
 
@@ -66,7 +64,7 @@ pub fn new_account(session: &Session, scheme: SchemeName, show_phrase: bool) -> 
         }
     };
     let file = session.accounts.keystore.store(&signer, &phrase).map_err(Failure::could_not_run)?;
-    eprintln!("key stored in {}", file.display());
+    session.console.say(format_args!("key stored in {}", file.display()));
     let mut report = Report::default()
         .hidden("account", signer.account().to_string())
         .hidden("scheme", SchemeName::name(signer.scheme()))
@@ -115,18 +113,22 @@ pub async fn shield_funds(
     let from = session.accounts.signer(from)?;
     let to = session.accounts.address(to)?;
     // Money sent to a shard that no enclave has any more is stuck: the worker must show that its enclave serves it.
-    let client = connect(session, selection).await?;
+    let client = session.connect(selection).await?;
     let before = match wait {
         ShieldWaitFor::Credited => Some(client.inbox_status().await?),
         ShieldWaitFor::Submitted | ShieldWaitFor::InBlock | ShieldWaitFor::Finalized => None,
     };
-    let shielding = client.shield_reporting(&from, &to, amount, wait.on_layer_one(), show_progress).await?;
+    let waiting = session.console.waits(waits_for(wait.on_layer_one()));
+    let say = |progress| session.console.progress(progress);
+    let shielding = client.shield_reporting(&from, &to, amount, wait.on_layer_one(), say).await?;
+    drop(waiting);
     let mut report =
         payment_report(&from, &to, amount).field("shard", format_args!("0x{}", hex::encode(client.shard().id)));
     report = extrinsic_report(report, &shielding.extrinsic, wait.on_layer_one());
     if let Some(number) = shielding.inbox_number {
         report = report.field_as("inbox number", number, number);
         if let Some(before) = before {
+            let waiting = session.console.waits("waits until the shard has credited it");
             client.credited(number, before, CREDIT_TIMEOUT).await.map_err(|error| match error {
                 shard::Error::ShieldReturned { .. } => {
                     let back = amount::format(amount.saturating_sub(UNSHIELD_FEE));
@@ -138,7 +140,8 @@ pub async fn shield_funds(
                 }
                 error => error.into(),
             })?;
-            eprintln!("credited on the shard");
+            drop(waiting);
+            session.console.say("credited on the shard");
             report = report.field_as("credited", true, "yes");
         }
     }
@@ -154,6 +157,7 @@ pub fn payment_report(from: &Signer, to: &AccountId, planck: Balance) -> Report 
     )
 }
 
+/// What the report of everything that went to layer one ends with.
 pub fn extrinsic_report(report: Report, extrinsic: &SubmittedExtrinsic, wait: Wait) -> Report {
     let report = report.field("extrinsic", format_args!("{:?}", extrinsic.hash));
     let Some(inclusion) = &extrinsic.inclusion else { return report.field("status", "submitted") };
@@ -167,21 +171,6 @@ pub fn extrinsic_report(report: Report, extrinsic: &SubmittedExtrinsic, wait: Wa
         .field_as("block number", inclusion.block_number, inclusion.block_number)
         .field_if("fee", inclusion.fee().map(|fee| (fee.to_string(), amount::format(fee))))
         .hidden("events", events.collect::<Vec<_>>())
-}
-
-pub fn show_progress(progress: Progress) {
-    match progress {
-        Progress::Submitted { hash } => eprintln!("submitted {hash:?}"),
-        Progress::InBlock { number, hash } => eprintln!("in block #{number} {hash:?}"),
-        Progress::Finalized { number, hash } => eprintln!("finalized #{number} {hash:?}"),
-    }
-}
-
-impl Session {
-    /// Connects to the user's node.
-    pub async fn layer_one(&self) -> Result<LayerOne, Failure> {
-        Ok(LayerOne::connect(&self.node_url).await?)
-    }
 }
 
 const CREDIT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -11,8 +11,7 @@ use crate::{
     args::{Limit, RootArgs, Switch},
     failure::Failure,
     output::Report,
-    public::{extrinsic_report, show_progress},
-    trusted::connect,
+    public::extrinsic_report,
     workers::hex0x,
 };
 
@@ -20,7 +19,7 @@ use crate::{
 pub async fn named_or_served(session: &Session, shard: Option<ShardId>) -> Result<ShardId, Failure> {
     match shard {
         Some(shard) => Ok(shard),
-        None => Ok(connect(session, &Selection::default()).await?.shard().id),
+        None => Ok(session.connect(&Selection::default()).await?.shard().id),
     }
 }
 
@@ -162,7 +161,7 @@ pub async fn config(
     let height = layer_one.header(at).await?.number;
     let entry = layer_one.shard_at(&root.shard, at).await?.ok_or_else(|| unknown(&root.shard))?;
     if entry.config.upgrade_at.is_some_and(|at| at > height) {
-        eprintln!("warning: this takes the place of the change that was announced before");
+        session.console.say("warning: this takes the place of the change that was announced before");
     }
     let config = ShardConfig { maintenance_mode: maintenance == Switch::On, ..entry.config.at(height).clone() };
     let call = Call::update_shard_config(&root.shard, &config, delay);
@@ -211,7 +210,7 @@ async fn as_root(session: &Session, root: &RootArgs, call: &Call, report: Report
     let key = session.accounts.signer(&root.sudo)?;
     let layer_one = session.layer_one().await?;
     let wait = root.wait.into();
-    let extrinsic = layer_one.submit_reporting(&Call::sudo(call), &key, wait, show_progress).await?;
+    let extrinsic = session.submit(&layer_one, &Call::sudo(call), &key, wait).await?;
     let report = report.field("shard", hex0x(&root.shard)).field("from", key.account());
     Ok(extrinsic_report(report, &extrinsic, wait))
 }

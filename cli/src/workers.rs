@@ -31,6 +31,8 @@ pub async fn list(session: &Session) -> Result<Report, Failure> {
         for (name, text) in rows {
             report = report.line(format!("{name:width$}  {text}"));
         }
+        // In the form that scripts for the published command line look for.
+        report = report.line(format!("  MRENCLAVE: {}", bs58::encode(record.fingerprint).into_string()));
         listed.push(worker.json());
     }
     if listed.is_empty() {
@@ -70,6 +72,7 @@ impl Worker<'_> {
             "advisories": record.advisories.iter().map(|advisory| advisory.as_str()).collect::<Vec<_>>(),
             "debug": record.build_mode == BuildMode::Debug,
             "fingerprint": hex0x(&record.fingerprint),
+            "mrenclave": bs58::encode(record.fingerprint).into_string(),
             "signer": hex0x(&record.signer),
             "platform_id_hash": hex0x(&record.platform_id_hash),
             "incarnation_key": hex0x(&record.incarnation_key),

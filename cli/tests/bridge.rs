@@ -137,7 +137,7 @@ fn fees_are_the_shards_constants_and_layer_ones_own_reckoning() {
     assert_eq!((planck("direct_call"), planck("unshield")), (100_000_000, 3_000_000_000));
     assert_eq!((planck("indirect_call"), planck("least_shielding")), (0, 4_000_000_000));
     // Shielding: indices, shard, length and 88 bytes, amount. Invoking: indices, shard, length and the sealed transfer.
-    let (shield, invoke) = (2 + 32 + 2 + 88 + 16 + 4, 2 + 32 + 2 + (1 + 81 + 4 + 65 + 56) + 4);
+    let (shield, invoke) = (2 + 32 + 2 + 88 + 16 + 4, 2 + 32 + 2 + (1 + 81 + 4 + 8 + 65 + 56) + 4);
     assert_eq!((planck("layer_one_shield"), planck("layer_one_invoke")), (shield, invoke), "{fees}");
 }
 

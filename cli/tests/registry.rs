@@ -49,6 +49,7 @@ fn every_enclave_is_listed_with_all_that_layer_one_records() {
         "expires      2023-11-14T23:13:20Z (in 1 h 0 min)".into(),
         "standing     active".into(),
         format!("shards       {}, {}", hex0x(&newer), hex0x(&older)),
+        format!("  MRENCLAVE: {}", bs58::encode([2; 32]).into_string()),
     ];
     assert_eq!(table.lines().collect::<Vec<_>>(), expected);
     let worker = json!({
@@ -58,6 +59,7 @@ fn every_enclave_is_listed_with_all_that_layer_one_records() {
         "advisories": ["INTEL-SA-00001"],
         "debug": false,
         "fingerprint": format!("0x{}", "02".repeat(32)),
+        "mrenclave": bs58::encode([2; 32]).into_string(),
         "signer": format!("0x{}", "07".repeat(32)),
         "platform_id_hash": format!("0x{}", "08".repeat(32)),
         "incarnation_key": format!("0x{}", "05".repeat(32)),

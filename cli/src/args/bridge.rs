@@ -3,7 +3,10 @@
 use clap::{Args, Subcommand, ValueEnum};
 use cloister_client::{Balance, BlockNumber, ShardId};
 
-use super::{WaitFor, parse_node_url, parse_shard};
+use super::{
+    WaitFor, examples,
+    values::{parse_node_url, parse_shard},
+};
 use crate::amount;
 
 #[derive(Subcommand, Debug)]
@@ -14,6 +17,7 @@ pub enum OutboxCommand {
     ///
     /// Each entry goes to layer one with its path into the anchored root. What was paid or refused before stays so. The
     /// fee is repaid to you as far as the shard's fees reach.
+    #[command(after_long_help = examples::OUTBOX_SETTLE)]
     Settle {
         /// Who signs and pays layer one's fee
         from: String,
@@ -29,6 +33,7 @@ pub enum OutboxCommand {
 #[derive(Subcommand, Debug)]
 pub enum ShardCommand {
     /// Show a shard as layer one has it: configuration, end, limit, escrow, flows, anchor
+    #[command(after_long_help = examples::SHARD_SHOW)]
     Show {
         /// The shard, in 0x hex or base58 [default: the one that the worker serves]
         #[arg(long, value_parser = parse_shard)]
@@ -36,8 +41,9 @@ pub enum ShardCommand {
     },
     /// Change the configuration of a shard (root)
     ///
-    /// A shard in maintenance takes no money and no calls, except those by which money leaves it. Only its members' code
-    /// is fixed for ever.
+    /// A shard in maintenance takes no money and no calls, except those by which money leaves it. Only its members'
+    /// code is fixed for ever.
+    #[command(after_long_help = examples::SHARD_CONFIG)]
     Config {
         #[command(flatten)]
         root: RootArgs,
@@ -50,16 +56,17 @@ pub enum ShardCommand {
     },
     /// Announce the end of a shard (root); nothing takes it back
     ///
-    /// At once it takes no money any more. After the delay that the shard was born with it takes no calls, and everything
-    /// on it goes to the same accounts on layer one.
+    /// At once it takes no money any more. After the delay that the shard was born with it takes no calls, and
+    /// everything on it goes to the same accounts on layer one.
     Retire {
         #[command(flatten)]
         root: RootArgs,
     },
     /// Change how fast money may leave a shard (root)
     ///
-    /// What is over the limit of a period is paid in the next one; an unshielding of more than a whole period's amount is
-    /// refused.
+    /// What is over the limit of a period is paid in the next one; an unshielding of more than a whole period's amount
+    /// is refused.
+    #[command(after_long_help = examples::SHARD_LIMIT)]
     Limit {
         #[command(flatten)]
         root: RootArgs,
@@ -104,7 +111,9 @@ pub struct RootArgs {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Switch {
+    /// Only money that leaves
     On,
+    /// Open
     Off,
 }
 
@@ -117,6 +126,7 @@ pub struct AuditArgs {
     #[arg(
         long,
         env = "CLOISTER_WORKER_BLOCKS_URL",
+        hide_env_values = true,
         default_value = "ws://127.0.0.1:2001",
         value_name = "URL",
         value_parser = parse_node_url

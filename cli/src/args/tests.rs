@@ -1,8 +1,12 @@
 //! What the command line takes.
 
 use clap::CommandFactory;
+use cloister_client::H256;
 
-use super::*;
+use super::{
+    values::{parse_fingerprint, parse_node_url},
+    *,
+};
 
 #[test]
 fn the_command_line_is_well_formed() {
@@ -16,6 +20,18 @@ fn a_shard_is_written_in_hex_or_base58() {
     assert_eq!(parse_shard(&bs58::encode([7; 32]).into_string()), Ok(shard));
     for wrong in ["0x07", "", "0OIl", &bs58::encode([7; 31]).into_string()] {
         assert!(parse_shard(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_fingerprint_is_written_in_hex_or_base58() {
+    let fingerprint = H256::repeat_byte(7);
+    let (hex, base58) = ("07".repeat(32), bs58::encode([7; 32]).into_string());
+    for text in [&hex, &format!("0x{hex}"), &base58] {
+        assert_eq!(parse_fingerprint(text), Ok(fingerprint), "{text}");
+    }
+    for wrong in ["", "0x07", &hex[1..], &base58[1..], "0OIl"] {
+        assert_eq!(parse_fingerprint(wrong), Err("a fingerprint is 32 bytes in hex or base58"), "{wrong}");
     }
 }
 
@@ -48,11 +64,11 @@ fn transfer(options: &[&str]) -> Result<(bool, TransferArgs), clap::Error> {
 #[test]
 fn a_confidential_transfer_goes_through_the_inbox_unless_told_otherwise() {
     let (direct, TransferArgs { payment, wait }) = transfer(&[]).unwrap();
-    assert_eq!((direct, wait, payment.timeout, payment.payer), (false, TrustedWaitFor::InBlock, 120, None));
+    assert_eq!((direct, wait, payment.call.timeout, payment.call.payer), (false, TrustedWaitFor::InBlock, 120, None));
     let (direct, TransferArgs { payment, wait }) =
         transfer(&["--direct", "--wait", "finalized", "--timeout", "5"]).unwrap();
-    assert_eq!((direct, wait, payment.timeout), (true, TrustedWaitFor::Finalized, 5));
-    assert_eq!(transfer(&["--payer", "//Bob"]).unwrap().1.payment.payer.as_deref(), Some("//Bob"));
+    assert_eq!((direct, wait, payment.call.timeout), (true, TrustedWaitFor::Finalized, 5));
+    assert_eq!(transfer(&["--payer", "//Bob"]).unwrap().1.payment.call.payer.as_deref(), Some("//Bob"));
     for wrong in [["--wait", "submitted"], ["--timeout", "-1"], ["--timeout", "soon"]] {
         assert!(transfer(&wrong).is_err(), "{wrong:?}");
     }

@@ -9,6 +9,7 @@ use crate::args::WaitFor;
 #[derive(Subcommand, Debug)]
 pub enum Attest {
     /// Show a registered enclave; store its evidence and collateral
+    #[command(after_long_help = SHOW_HELP)]
     Show {
         /// The enclave's account
         account: String,
@@ -17,9 +18,14 @@ pub enum Attest {
         out: Option<PathBuf>,
     },
     /// Verify evidence: is it genuine, and does a policy want it?
-    #[command(after_help = VERIFY_HELP)]
+    ///
+    /// Nobody needs to be asked: with collateral in files this command verifies what anybody shows.
+    #[command(after_long_help = VERIFY_HELP)]
     Verify(VerifyArgs),
     /// Submit collateral to layer one, where registrations are verified with it
+    ///
+    /// Anybody may: the vendor's signature counts, and what is older than what the chain has is refused.
+    #[command(after_long_help = SUBMIT_HELP)]
     Submit {
         /// Who signs and pays
         from: String,
@@ -41,8 +47,11 @@ pub enum Attest {
         wait: WaitFor,
     },
     /// Show what layer one demands of registrations
+    #[command(after_long_help = POLICY_HELP)]
     Policy,
     /// Change what layer one demands of registrations (root)
+    ///
+    /// Enclaves that no longer meet it can be evicted by anybody, with `attest evict`.
     SetPolicy {
         /// Root's key
         from: String,
@@ -92,26 +101,48 @@ fn parse_at(text: &str) -> Result<At, &'static str> {
     }
 }
 
-const VERIFY_HELP: &str = "\
-Without --node-url nothing is asked of anybody: evidence and collateral come from files, the time from --at. If --node-url
-stands on the command line (the variable does not count), the runtime of that node's finalized head verifies and appraises,
-and collateral for which there is no file comes from the chain.
+const SHOW_HELP: &str = "\
+Example:
+  cloister attest show 5F… --out evidence
+  cloister attest verify evidence/evidence.bin --collateral evidence/collateral.json";
 
-Collateral: the JSON bundle that `attest show --out` and `cloister-worker dump-ra` write, or the vendor's own files in any
-order: TCB info and QE identity as signed (with or without the wrapper that holds the signature), signatures, certificates
-(PEM, DER, hex), revocation lists (PEM, DER, hex).
+const VERIFY_HELP: &str = "\
+Examples:
+  cloister attest verify quote.bin --collateral collateral.json
+  cloister attest verify quote.bin --collateral tcb.json --collateral qe.json --at window
+  cloister attest verify quote.bin --node-url ws://127.0.0.1:9944 --chain-policy
+
+Without --node-url (or --node-port) nothing is asked of anybody: evidence and collateral come from
+files, the time from --at. If it stands on the command line (the variable does not count), the
+runtime of that node's finalized head verifies and appraises, and collateral for which there is no
+file comes from the chain.
+
+Collateral: the JSON bundle that `attest show --out` and `cloister-worker dump-ra` write, or the
+vendor's own files in any order: TCB info and QE identity as signed (with or without the wrapper
+that holds the signature), signatures, certificates (PEM, DER, hex), revocation lists (PEM, DER,
+hex).
 
 Policy: a JSON object; what is left out is as in
-  {\"kinds\": [\"sgx\", \"tdx\"], \"simulation\": \"forbidden\", \"tcb_statuses\": [\"UpToDate\", \"SWHardeningNeeded\", ...],
-   \"advisories\": null, \"debug\": \"forbidden\", \"service_td\": \"forbidden\", \"crl\": \"required\",
+  {\"kinds\": [\"sgx\", \"tdx\"], \"simulation\": \"forbidden\",
+   \"tcb_statuses\": [\"UpToDate\", \"SWHardeningNeeded\", ...], \"advisories\": null,
+   \"debug\": \"forbidden\", \"service_td\": \"forbidden\", \"crl\": \"required\",
    \"min_evaluation_number\": 0, \"max_collateral_age_ms\": null}
 
-The last line of standard output (with --json the only one) is a JSON object: \"verdict\" (accepted or rejected), \"kind\",
-\"tcb_status\", \"advisories\", \"measurement\" (MRENCLAVE or MRTD), \"signer\" (MRSIGNER or MRSIGNERSEAM), \"report_data\", \"debug\",
-\"platform_id_hash\", \"reason\" (null, or the name of the check that refused) and more. Bytes are bare hex; fields that only
-genuine evidence has are null otherwise.
+The last line of standard output (with --json the only one) is a JSON object: \"verdict\" (accepted
+or rejected), \"kind\", \"tcb_status\", \"advisories\", \"measurement\" (MRENCLAVE or MRTD), \"signer\"
+(MRSIGNER or MRSIGNERSEAM), \"report_data\", \"debug\", \"platform_id_hash\", \"reason\" (null, or the
+name of the check that refused) and more. Bytes are bare hex; fields that only genuine evidence has
+are null otherwise.
 
 Exit codes of this command:
   0  accepted
   1  could not run: wrong usage, an unreadable file, no collateral, no connection
   2  rejected: not genuine, or not wanted";
+
+const SUBMIT_HELP: &str = "\
+Example:
+  cloister attest submit //Alice --collateral tcb.json --collateral qe.json --collateral crl.der";
+
+const POLICY_HELP: &str = "\
+Example, the policy as a file to change and to give to `attest set-policy`:
+  cloister --json attest policy | jq .policy > policy.json";

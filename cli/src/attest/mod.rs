@@ -25,7 +25,8 @@ use crate::{
     Session,
     failure::Failure,
     output::Report,
-    public::{extrinsic_report, show_progress},
+    public::extrinsic_report,
+    session::waits_for,
     time,
     workers::{Worker, founded_by, hex0x},
 };
@@ -151,7 +152,9 @@ pub async fn submit<P: AsRef<Path>>(session: &Session, from: &str, files: &[P], 
         extrinsics.push(layer_one.sign(call, &from, nonce).await?);
     }
     let submissions = extrinsics.iter().map(|extrinsic| layer_one.submit_encoded(extrinsic, wait, |_| ()));
+    let waiting = session.console.waits(waits_for(wait));
     let results = join_all(submissions).await;
+    drop(waiting);
 
     let mut report = Report::default().field("from", from.account());
     let mut outcomes = Vec::new();
@@ -159,7 +162,7 @@ pub async fn submit<P: AsRef<Path>>(session: &Session, from: &str, files: &[P], 
     for ((name, _), result) in documents.iter().zip(results) {
         let outcome = outcome(&result, wait);
         report = report.row(name, &outcome);
-        eprintln!("{name}: {outcome}");
+        session.console.say(format_args!("{name}: {outcome}"));
         outcomes.push(json!({ "document": name, "outcome": outcome }));
         match result {
             Err(error) if outcome != KNOWN => failed = failed.or(Some(error)),
@@ -206,7 +209,7 @@ pub async fn evict(session: &Session, from: &str, account: &str, wait: Wait) -> 
     let from = session.accounts.signer(from)?;
     let account = session.accounts.address(account)?;
     let layer_one = session.layer_one().await?;
-    let extrinsic = layer_one.submit_reporting(&Call::evict(&account), &from, wait, show_progress).await?;
+    let extrinsic = session.submit(&layer_one, &Call::evict(&account), &from, wait).await?;
     let events = extrinsic.inclusion.iter().flat_map(|inclusion| &inclusion.events);
     let outcome = events.filter(|event| event.pallet == "Teerex").find_map(|event| match event.name.as_str() {
         "EvictedEnclave" => Some(("evicted", format!("evicted {}", event.fields))),
@@ -273,6 +276,6 @@ pub async fn set_policy(session: &Session, from: &str, file: &Path, wait: Wait) 
         .map_err(|error| Failure::usage(format!("{error:#}")).with_hint("`cloister attest policy --json` shows one"))?;
     let layer_one = session.layer_one().await?;
     let call = Call::sudo(&Call::set_policy(&policy));
-    let extrinsic = layer_one.submit_reporting(&call, &from, wait, show_progress).await?;
+    let extrinsic = session.submit(&layer_one, &call, &from, wait).await?;
     Ok(extrinsic_report(Report::default().field("from", from.account()), &extrinsic, wait))
 }
