@@ -9,7 +9,7 @@ use std::{
 use cloister_chain_primitives::{AccountId, Balance, ShardMode, UNIT};
 use cloister_state::{Purpose, Scope, ShardState, StateSecret};
 use cloister_stf::{
-    BlockContext, BlockExecution, CallOutcome, Payments, Rules, VerifiedCall, account_count, free_balance,
+    BlockContext, BlockExecution, CallOutcome, Inputs, Payments, Rules, VerifiedCall, account_count, free_balance,
     genesis_storage, total_issuance, verify,
 };
 use cloister_wire::{H256, ShardId, SignatureScope, TrustedCall, TrustedCallSigned, TrustedOperation};
@@ -117,7 +117,7 @@ impl Shard {
         let calls = &self.blocks[round];
 
         let start = Instant::now();
-        let mut block = BlockExecution::begin(&self.state, context, &Payments).expect("context");
+        let mut block = BlockExecution::begin(&self.state, context, Inputs::none(), &Payments).expect("context");
         let done = calls.iter().filter(|call| block.call(call) == Ok(CallOutcome::Done)).count();
         let diff = block.finish().expect("block").diff;
         let changes = diff.len();

@@ -14,7 +14,7 @@ use cloister_pool::Admitted;
 use cloister_sidechain::{Action, Engine, Identity, Keep, Kept, Setup, SnapshotRules};
 use cloister_simulation::World;
 use cloister_state::StateSecret;
-use cloister_stf::{Payments, Program};
+use cloister_stf::{Execution, Payments, Program};
 use cloister_store::{Store, Write};
 use cloister_wire::{TrustedCall, TrustedOperationStatus, sidechain::Books};
 use codec::{Decode, Encode};
@@ -291,8 +291,8 @@ impl Program for Filling {
         Payments.weight(call)
     }
 
-    fn execute(&self, call: &TrustedCall) -> Result<(), String> {
-        let TrustedCall::Noop(_) = call else { return Payments.execute(call) };
+    fn execute(&self, call: &TrustedCall, execution: &Execution<'_>) -> Result<(), String> {
+        let TrustedCall::Noop(_) = call else { return Payments.execute(call, execution) };
         let read = |key: &[u8]| storage::get(key).expect("written by the first shielding");
         let count = u64::decode(&mut &read(&accounts::count())[..]).expect("a number");
         let issuance = Balance::decode(&mut &read(&accounts::total_issuance())[..]).expect("a balance");

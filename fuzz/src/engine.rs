@@ -150,7 +150,7 @@ fn call(world: &mut World, input: &mut Input<'_>) {
 
 fn query(world: &World, input: &mut Input<'_>) {
     let Ok(getter) = Getter::decode_all(&mut input.piece()) else { return };
-    if let Ok(getter) = VerifiedGetter::verify(getter, &world.genesis(), &world.engine.scope()) {
+    if let Ok(getter) = VerifiedGetter::verify(getter, &world.genesis(), &world.engine.scope(), &world.engine.rules()) {
         let _ = world.engine.answer(&world.shard(), &getter);
     }
 }

@@ -2,10 +2,10 @@
 
 use cloister_chain_primitives::{AccountId, InboxEntry};
 use cloister_sidechain::{Opened, Opener, VerifiedGetter};
-use cloister_stf::{Refused, VerifiedCall, verify};
+use cloister_stf::{Refused, VerifiedCall, verify, verify_bound};
 use cloister_wire::{
-    BoundGetter, BoundGetterSigned, Getter, PublicGetter, TrustedCall, TrustedCallSigned, TrustedGetter,
-    TrustedGetterSigned, TrustedOperation,
+    BoundCall, BoundCallSigned, BoundGetter, BoundGetterSigned, Getter, PublicGetter, TrustedCall, TrustedCallSigned,
+    TrustedGetter, TrustedGetterSigned, TrustedOperation,
     envelope::{self, Context, Purpose},
 };
 use codec::{DecodeAll, Encode};
@@ -20,7 +20,7 @@ use crate::{
 
 pub fn run(input: &[u8]) {
     let mut input = Input(input);
-    match input.byte() % 8 {
+    match input.byte() % 10 {
         0 => ciphertext(input.rest()),
         1 => plaintext(input.rest()),
         2 => drop(operation(input.rest())),
@@ -28,7 +28,9 @@ pub fn run(input: &[u8]) {
         4 => getter(input.rest()),
         5 => signed_getter(input),
         6 => inbox(input.rest()),
-        _ => message(input.rest()),
+        7 => message(input.rest()),
+        8 => signed_bound_call(input),
+        _ => message(submission("author_submitBatch", input.rest()).to_string().as_bytes()),
     }
 }
 
@@ -39,6 +41,14 @@ fn ciphertext(bytes: &[u8]) {
         let foreign = Context { genesis: Default::default(), ..REQUESTS };
         let is_envelope = envelope::epoch(bytes) == Some(SHIELDING.public().epoch);
         assert!(!is_envelope || SHIELDING.open(&foreign, bytes).is_err(), "opens for another chain");
+    }
+}
+
+/// What opens as an envelope opens in either way.
+fn envelope_only(bytes: &[u8]) {
+    if let Ok(plaintext) = SHIELDING.open_envelope(&REQUESTS, bytes) {
+        assert_eq!(SHIELDING.open(&REQUESTS, bytes).ok().as_deref(), Some(&*plaintext));
+        operation(&plaintext);
     }
 }
 
@@ -62,9 +72,16 @@ fn operation(bytes: &[u8]) -> Option<VerifiedCall> {
             assert!(signed.verify(&SCOPE) && *call.sender() == client(), "somebody else's signature");
             Some(call)
         }
-        TrustedOperation::BoundCall(_) => None,
+        TrustedOperation::BoundCall(signed) | TrustedOperation::IndirectBoundCall(signed) => {
+            let call = verify_bound(hash, signed.clone(), &GENESIS, &SCOPE, &rules()).ok()?;
+            let BoundCall { call: what, nonce, last_block } = &signed.bound;
+            let of_call = (call.call(), call.nonce(), call.last_block(), call.hash());
+            assert_eq!(of_call, (what, *nonce, Some(*last_block), hash));
+            assert!(signed.verify(&GENESIS, &SCOPE) && *call.sender() == client(), "somebody else's signature");
+            Some(call)
+        }
         TrustedOperation::Get(getter) => {
-            let _ = VerifiedGetter::verify(getter, &GENESIS, &SCOPE);
+            let _ = VerifiedGetter::verify(getter, &GENESIS, &SCOPE, &rules());
             None
         }
     }
@@ -82,6 +99,19 @@ fn signed_call(mut input: Input<'_>) {
     assert!(!again.verify(&SCOPE), "a signature for two nonces");
 }
 
+/// The same with a last block: the signature counts for nothing else.
+fn signed_bound_call(mut input: Input<'_>) {
+    let (nonce, last_block) = (u32::from_le_bytes(input.array()), input.number());
+    let Ok(call) = TrustedCall::decode_all(&mut input.rest()) else { return };
+    let signed = sign_bound(BoundCall { call, nonce, last_block });
+    let hash = TrustedOperation::BoundCall(signed.clone()).hash();
+    let result = verify_bound(hash, signed.clone(), &GENESIS, &SCOPE, &rules());
+    assert_eq!(matches!(result, Err(Refused::Signature)), *signed.bound.call.sender() != client());
+    assert!(!signed.verify(&Default::default(), &SCOPE), "a signature for two chains");
+    let later = BoundCall { last_block: last_block.wrapping_add(1), ..signed.bound.clone() };
+    assert!(!BoundCallSigned { bound: later, ..signed }.verify(&GENESIS, &SCOPE), "a signature for two last blocks");
+}
+
 /// The published form of a query, as it comes.
 fn getter(bytes: &[u8]) {
     let Some(getter) = decoded::<Getter>(bytes) else { return };
@@ -91,7 +121,7 @@ fn getter(bytes: &[u8]) {
         Getter::Trusted(signed) => Some(signed.getter.owner().clone()),
         Getter::Bound(signed) => Some(signed.query.getter.owner().clone()),
     };
-    let verified = VerifiedGetter::verify(getter, &GENESIS, &SCOPE).is_ok();
+    let verified = VerifiedGetter::verify(getter, &GENESIS, &SCOPE, &rules()).is_ok();
     assert!(verified || !public, "anybody may ask");
     assert!(!verified || public || owner == Some(client()), "somebody else's signature");
 }
@@ -124,9 +154,13 @@ fn inbox(bytes: &[u8]) {
 /// A message of a connection: JSON-RPC, hex, SCALE, and what is in it.
 fn message(bytes: &[u8]) {
     for call in cloister_rpc::calls(bytes, 8) {
-        use cloister_rpc::Call::{ExecuteGetter, Submit, SubmitAndWatch};
+        use cloister_rpc::Call::{ExecuteGetter, Submit, SubmitAndWatch, SubmitBatch};
         match call {
             Ok(Some(Submit(request) | SubmitAndWatch(request))) => ciphertext(&request.cyphertext),
+            Ok(Some(SubmitBatch(requests))) => {
+                assert!(requests.len() <= cloister_rpc::MAX_SUBMIT_BATCH, "a batch without bound");
+                requests.iter().for_each(|request| envelope_only(&request.cyphertext));
+            }
             Ok(Some(ExecuteGetter(request))) => getter(&request.cyphertext),
             Ok(_) | Err(_) => {}
         }
@@ -136,6 +170,17 @@ fn message(bytes: &[u8]) {
 pub fn sign(call: &TrustedCall, nonce: u32) -> TrustedCallSigned {
     let signature = MultiSignature::Ed25519(CLIENT.sign(&SCOPE.call_bytes(call, nonce)));
     TrustedCallSigned { call: call.clone(), nonce, signature }
+}
+
+fn sign_bound(bound: BoundCall) -> BoundCallSigned {
+    let signature = MultiSignature::Ed25519(CLIENT.sign(&bound.signed_bytes(&GENESIS, &SCOPE)));
+    BoundCallSigned { bound, signature }
+}
+
+/// A JSON-RPC request with these bytes as its one parameter.
+fn submission(method: &str, bytes: &[u8]) -> serde_json::Value {
+    let params = [format!("0x{}", hex::encode(bytes))];
+    serde_json::json!({ "jsonrpc": "2.0", "method": method, "params": params, "id": 1 })
 }
 
 pub fn direct(call: &TrustedCall) -> TrustedOperation {
@@ -171,15 +216,14 @@ pub fn seeds() -> Vec<Vec<u8>> {
         let cyphertext = cyphertext.try_into().expect("short");
         cloister_chain_primitives::Request { shard: SHARD, cyphertext }
     };
-    let json = |method: &str, bytes: &[u8]| {
-        let params = [format!("0x{}", hex::encode(bytes))];
-        serde_json::json!({ "jsonrpc": "2.0", "method": method, "params": params, "id": 1 })
-    };
     let signed = direct(&transfer()).encode();
     let indirect = TrustedOperation::IndirectCall(sign(&transfer(), 0)).encode();
     let sealed = seal(Purpose::Request, &signed);
-    let submit = json("author_submitExtrinsic", &request(sealed.clone()).encode());
-    let read = json("state_executeGetter", &request(trusted_getter().encode()).encode());
+    let bound_call = sign_bound(BoundCall { call: transfer(), nonce: 0, last_block: 9 });
+    let sealed_bound = seal(Purpose::Request, &TrustedOperation::BoundCall(bound_call.clone()).encode());
+    let batch = vec![request(sealed.clone()), request(sealed_bound), request(vec![1; 384])].encode();
+    let submit = submission("author_submitExtrinsic", &request(sealed.clone()).encode());
+    let read = submission("state_executeGetter", &request(trusted_getter().encode()).encode());
     let pending = serde_json::json!({
         "jsonrpc": "2.0", "method": "author_pendingExtrinsics", "params": [bs58::encode(SHARD).into_string()], "id": "a",
     });
@@ -193,6 +237,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         (1, signed.clone()),
         (2, signed),
         (2, indirect.clone()),
+        (2, TrustedOperation::BoundCall(bound_call.clone()).encode()),
+        (2, TrustedOperation::IndirectBoundCall(bound_call).encode()),
         (2, TrustedOperation::Get(trusted_getter()).encode()),
         (3, (0u32, transfer()).encode()),
         (4, trusted_getter().encode()),
@@ -205,6 +251,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         (7, submit.to_string().into_bytes()),
         (7, read.to_string().into_bytes()),
         (7, pending.to_string().into_bytes()),
+        (8, (0u32, 9u64, transfer()).encode()),
+        (9, batch),
     ]
     .into_iter()
     .map(|(choice, bytes)| [vec![choice], bytes].concat())

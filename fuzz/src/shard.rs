@@ -31,5 +31,5 @@ pub fn client() -> AccountId {
 
 /// Simulation is allowed, and the client is root.
 pub fn rules() -> Rules {
-    Rules { simulation_allowed: true, root: Some(client()), program: &Payments, max_weight: u64::MAX }
+    Rules { simulation_allowed: true, root: Some(client()), program: &Payments, ..Rules::default() }
 }

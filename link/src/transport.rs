@@ -5,7 +5,7 @@
 
 use futures::StreamExt;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadHalf, WriteHalf},
     sync::{mpsc, oneshot},
 };
 use tokio_util::codec::FramedRead;
@@ -113,10 +113,12 @@ enum Item {
 }
 
 async fn write_frames<S: AsyncWrite>(
-    mut writer: WriteHalf<S>,
+    writer: WriteHalf<S>,
     mut urgent: mpsc::Receiver<Item>,
     mut bulk: mpsc::Receiver<Item>,
 ) -> std::io::Result<()> {
+    // Frames that wait together go out together: most are far smaller than what a write costs.
+    let mut writer = BufWriter::with_capacity(WRITE_BUFFER, writer);
     loop {
         let item = tokio::select! {
             biased;
@@ -145,3 +147,5 @@ const URGENT_QUEUE: usize = 256;
 const BULK_QUEUE: usize = 64;
 /// Bytes.
 const READ_BUFFER: usize = 64 * 1024;
+/// Bytes.
+const WRITE_BUFFER: usize = 64 * 1024;

@@ -32,6 +32,19 @@ fn open(config: &MeasuredConfig) -> Tee {
     Simulated.open(&config.encode()).unwrap()
 }
 
+/// What is measured: another order or another field is another fingerprint.
+#[test]
+fn the_configurations_encoding_is_frozen() {
+    let [genesis, key] = [1, 2].map(|byte| hex::encode([byte; 32]));
+    let authorities = format!("04{key}0100000000000000");
+    let before = format!("{genesis}00000000{genesis}0000000000000000{authorities}01");
+    let after = "2c0100000a000000";
+    assert_eq!(hex::encode(config(300).encode()), format!("{before}01{after}"));
+    let strict = MeasuredConfig { unbound_getters_allowed: false, ..config(300) };
+    assert_eq!(hex::encode(strict.encode()), format!("{before}00{after}"));
+    assert_ne!(open(&strict).attester.fingerprint(), open(&config(300)).attester.fingerprint());
+}
+
 #[test]
 fn its_evidence_verifies_with_its_own_collateral_as_simulated() {
     let tee = with_fingerprint([5; 32]);

@@ -1,4 +1,4 @@
-//! The program `cloister` as a user runs it at a deployment.
+//! Command lines as a user runs them at a deployment: the program `cloister` and those that are built on it.
 
 use std::{
     path::PathBuf,
@@ -21,9 +21,14 @@ pub struct Cli {
 impl Cli {
     /// For what runs now: a worker that is started again listens elsewhere.
     pub fn of(deployment: &Deployment) -> Result<Self> {
+        Self::program(deployment, "cloister")
+    }
+
+    /// Another program that takes the same variables.
+    pub fn program(deployment: &Deployment, name: &str) -> Result<Self> {
         let worker = &deployment.worker;
         Ok(Self {
-            program: binary("cloister")?,
+            program: binary(name)?,
             home: tempfile::tempdir()?,
             variables: [
                 ("CLOISTER_NODE_URL", deployment.node.url().into()),
@@ -39,6 +44,16 @@ impl Cli {
         command.args(arguments).env_clear().env("HOME", self.home.path());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// A line of a shell with the same variables, which finds the programs that were built here.
+    pub fn shell(&self, line: &str) -> Result<Command> {
+        let beside = self.program.parent().context("a program in no directory")?;
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).env_clear().env("HOME", self.home.path()).current_dir(self.home.path());
+        command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", beside.display()));
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        Ok(command)
     }
 
     /// Runs it to its end; how it ended, and the JSON that it printed.

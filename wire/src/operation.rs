@@ -20,9 +20,13 @@ pub enum TrustedOperation {
     /// A query.
     #[codec(index = 2)]
     Get(Getter),
-    /// Own form, by either way: see [`BoundCall`].
+    /// Own form, through the worker's RPC: see [`BoundCall`].
     #[codec(index = 64)]
     BoundCall(BoundCallSigned),
+    /// Own form, through layer one's inbox. The way is no part of what is signed, but of what is encrypted: everybody
+    /// sees the ciphertext in the inbox, and must not learn what the enclave would tell who submits it.
+    #[codec(index = 65)]
+    IndirectBoundCall(BoundCallSigned),
 }
 
 impl TrustedOperation {

@@ -2,9 +2,9 @@
 
 use cloister_chain_primitives::{Acknowledgement, Anchor};
 use cloister_wire::{
-    AccountId, BoundGetter, BoundGetterSigned, DirectRequestStatus, Getter, H256, InboxStatus, Outcome, ParentchainId,
-    PublicGetter, Request, RpcReturnValue, ShardId, SignatureScope, SignedAnswer, TrustedCall, TrustedCallSigned,
-    TrustedGetter, TrustedGetterSigned, TrustedOperation, TrustedOperationStatus,
+    AccountId, BoundCall, BoundCallSigned, BoundGetter, BoundGetterSigned, DirectRequestStatus, Getter, H256,
+    InboxStatus, Outcome, ParentchainId, PublicGetter, Request, RpcReturnValue, ShardId, SignatureScope, SignedAnswer,
+    TrustedCall, TrustedCallSigned, TrustedGetter, TrustedGetterSigned, TrustedOperation, TrustedOperationStatus,
     shielding_key::PublishedShieldingKey,
     sidechain::{BlockData, Books, SidechainHeader, SignedBlock},
 };
@@ -80,6 +80,7 @@ fn trusted_calls() {
         &format!("05{}040302010000000002", word(1)),
     );
     assert_frozen(ParentchainId::TargetA, "01");
+    assert_frozen(TrustedCall::App(account(1), vec![2, 3]), &format!("40{}080203", word(1)));
 }
 
 #[test]
@@ -91,6 +92,7 @@ fn the_sender_is_the_first_field() {
         TrustedCall::BalanceUnshield(account(1), account(2), 0, shard(7)),
         TrustedCall::BalanceShield(account(1), account(2), 0, ParentchainId::LayerOne),
         TrustedCall::TimestampSet(account(1), 0, ParentchainId::LayerOne),
+        TrustedCall::App(account(1), vec![2]),
     ] {
         assert_eq!(call.sender(), &account(1));
         assert_eq!(call.encode()[1..33], [1; 32]);
@@ -127,6 +129,32 @@ fn signed_bytes_of_a_call() {
 }
 
 #[test]
+fn bound_call_in_a_direct_and_an_indirect_operation() {
+    let call = TrustedCall::BalanceTransfer(account(1), account(2), 1_000_000_000_000);
+    let bound = BoundCall { call, nonce: 5, last_block: 258 };
+    let bound_hex = format!("02{}{}{ONE_UNIT}050000000201000000000000", word(1), word(2));
+    assert_frozen(bound.clone(), &bound_hex);
+    let scope = SignatureScope { mrenclave: [6; 32], shard: shard(7) };
+    // Each part with its length before it: tag, genesis, role, shard, mrenclave, call.
+    assert_eq!(
+        hex::encode(bound.signed_bytes(&H256::repeat_byte(8), &scope)),
+        format!(
+            "0a000000{}20000000{}04000000{}20000000{}20000000{}5d000000{bound_hex}",
+            hex::encode("cloister/1"),
+            word(8),
+            hex::encode("call"),
+            word(7),
+            word(6)
+        )
+    );
+    let signed = BoundCallSigned { bound, signature: ed25519_signature() };
+    let expected = format!("{bound_hex}00{}", "99".repeat(64));
+    assert_frozen(signed.clone(), &expected);
+    assert_frozen(TrustedOperation::BoundCall(signed.clone()), &format!("40{expected}"));
+    assert_frozen(TrustedOperation::IndirectBoundCall(signed), &format!("41{expected}"));
+}
+
+#[test]
 fn signatures() {
     assert_frozen(ed25519_signature(), &format!("00{}", "99".repeat(64)));
     assert_frozen(MultiSignature::Sr25519(sr25519::Signature::from_raw([0x98; 64])), &format!("01{}", "98".repeat(64)));
@@ -142,6 +170,8 @@ fn getters() {
     assert_frozen(TrustedGetter::Unshielding(account(1), 2), &format!("41{}0200000000000000", word(1)));
     assert_frozen(Getter::Public(PublicGetter::Inbox), "0040");
     assert_frozen(Getter::Public(PublicGetter::Outbox(2)), "00410200000000000000");
+    assert_frozen(Getter::Public(PublicGetter::App(vec![2, 3])), "0042080203");
+    assert_frozen(TrustedGetter::App(account(1), vec![2, 3]), &format!("42{}080203", word(1)));
 
     let getter = TrustedGetter::FreeBalance(account(1));
     let signed = TrustedGetterSigned { getter: getter.clone(), signature: ed25519_signature() };

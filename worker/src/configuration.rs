@@ -64,14 +64,7 @@ pub async fn of_node(layer_one: &LayerOne, choices: &Choices) -> Result<Measured
         Err(error) => return Err(error),
     };
     let Choices { simulation_allowed, unbound_getters_allowed, slot_ms, min_upgrade_delay } = *choices;
-    Ok(MeasuredConfig {
-        genesis,
-        checkpoint,
-        simulation_allowed,
-        unbound_getters_allowed,
-        slot_ms,
-        min_upgrade_delay,
-    })
+    Ok(MeasuredConfig { genesis, checkpoint, simulation_allowed, unbound_getters_allowed, slot_ms, min_upgrade_delay })
 }
 
 /// A finalized block at which no change of authorities is under way: only there the runtime's authorities and set number
@@ -104,12 +97,8 @@ mod tests {
         let node = FakeNode::new();
         let (address, _handle) = node.serve("127.0.0.1:0").await;
         let layer_one = LayerOne::new(format!("ws://{address}"));
-        let choices = Choices {
-            simulation_allowed: true,
-            unbound_getters_allowed: false,
-            slot_ms: 300,
-            min_upgrade_delay: 1,
-        };
+        let choices =
+            Choices { simulation_allowed: true, unbound_getters_allowed: false, slot_ms: 300, min_upgrade_delay: 1 };
         let config = of_node(&layer_one, &choices).await.unwrap();
         assert_eq!((config.genesis, config.checkpoint.hash), (node.hash(0), node.hash(0)));
         assert_eq!(config.checkpoint.authorities, [([3; 32], 1)]);

@@ -8,7 +8,7 @@ mod setup;
 mod wasm;
 mod workspace;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -64,6 +64,8 @@ enum Task {
         filter: Vec<String>,
     },
     /// Builds and runs the benchmarks; prints JSON lines.
+    /// `throughput --accounts N --clients C --block-time MS --seconds S` loads a shard of real processes; its `--help`
+    /// lists what else there is.
     Bench {
         /// Passed on to the benchmarks: part of a name.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -107,11 +109,15 @@ fn dispatch(cli: Cli) -> Result<()> {
             setup::setup(Consent::Ask)?;
             // Tests start the real binaries, which a test build alone does not make.
             build(&workspace)?;
+            run("build the client with subxt", subxt_client(&workspace, "build")?.arg("--release"))?;
             test(&workspace, &filter)
         }
         Task::Bench { filter } => {
             setup::setup(Consent::Ask)?;
             build(&workspace)?;
+            if let Some((_, options)) = filter.split_first().filter(|(name, _)| *name == "throughput") {
+                return exec(workspace.binary("cloister-throughput").args(options));
+            }
             for benches in ["cloister-benches", "cloister-runtime-benches"] {
                 run(benches, workspace.binary(benches).args(&filter))?;
             }
@@ -144,6 +150,13 @@ fn build(workspace: &Workspace) -> Result<()> {
     run("build the binaries", workspace.cargo()?.args(["build", "--release", "--workspace", "--bins"]))
 }
 
+/// Cargo in the client's own workspace, which asks for features that would build the node's dependencies again.
+fn subxt_client(workspace: &Workspace, command: &str) -> Result<Command> {
+    let mut cargo = workspace.cargo()?;
+    cargo.args([command, "--manifest-path", "testing/subxt/Cargo.toml"]);
+    Ok(cargo)
+}
+
 fn test(workspace: &Workspace, filter: &[String]) -> Result<()> {
     let mut cargo = workspace.cargo()?;
     if command::succeeds("cargo-nextest", &["nextest", "--version"]) {
@@ -164,6 +177,7 @@ fn test(workspace: &Workspace, filter: &[String]) -> Result<()> {
 
 fn lint(workspace: &Workspace) -> Result<()> {
     run("check the format", workspace.cargo()?.args(["fmt", "--all", "--check"]))?;
+    run("check the format of the client with subxt", subxt_client(workspace, "fmt")?.arg("--check"))?;
     let mut clippy = workspace.cargo()?;
     clippy.args(["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
     // Lints need no wasm. Cargo keeps what clippy makes of our crates apart from a build's, the runtime's build
@@ -185,10 +199,7 @@ fn shell_quoted(value: &str) -> String {
 
 /// A program's output, trimmed.
 fn output_of(program: &str, arguments: &[&str]) -> Result<String> {
-    let output = std::process::Command::new(program)
-        .args(arguments)
-        .output()
-        .with_context(|| format!("cannot run {program}"))?;
+    let output = Command::new(program).args(arguments).output().with_context(|| format!("cannot run {program}"))?;
     anyhow::ensure!(output.status.success(), "{program} {} said {}", arguments.join(" "), output.status);
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

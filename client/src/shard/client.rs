@@ -29,6 +29,9 @@ pub struct ShardClient {
     /// When the registry was last asked whether the enclave may still serve.
     checked: Arc<Mutex<Instant>>,
     recheck_interval: Duration,
+    /// The newest block of the shard that was heard of, and when.
+    newest_block: Arc<Mutex<Option<(Instant, u64)>>>,
+    call_lifetime: u64,
 }
 
 /// An authenticated answer of the shard's enclave.
@@ -54,7 +57,22 @@ impl ShardClient {
         // The worker decides how long the rest takes.
         let checked = Arc::new(Mutex::new(Instant::now()));
         let (shard, worker) = selection.find(layer_one, worker_url).await?;
-        Ok(Self { layer_one: layer_one.clone(), worker, shard, checked, recheck_interval: RECHECK_INTERVAL })
+        Ok(Self {
+            layer_one: layer_one.clone(),
+            worker,
+            shard,
+            checked,
+            recheck_interval: RECHECK_INTERVAL,
+            newest_block: Arc::default(),
+            call_lifetime: CALL_LIFETIME_BLOCKS,
+        })
+    }
+
+    /// With another number of the shard's blocks in which a call may be executed after it was signed; 1 000 otherwise,
+    /// which are five minutes in which the shard always has work. Blocks that are not made do not count.
+    pub fn with_call_lifetime(mut self, blocks: u64) -> Self {
+        self.call_lifetime = blocks;
+        self
     }
 
     /// With another time for which the registry's word holds for sending over the open connection; 6 s otherwise.
@@ -82,11 +100,13 @@ impl ShardClient {
     /// Height of the shard's newest block, 0 before the first.
     pub async fn block_number(&self) -> Result<u64, Error> {
         self.recheck_if_due().await?;
-        match self.worker.read::<SidechainHeader>("chain_getHeader", json!([])).await {
-            Ok(header) => Ok(header.block_number),
-            Err(worker::Error::Refused(_)) => Ok(0),
-            Err(error) => Err(error.into()),
-        }
+        let number = match self.worker.read::<SidechainHeader>("chain_getHeader", json!([])).await {
+            Ok(header) => header.block_number,
+            Err(worker::Error::Refused(_)) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        self.heard_of(number);
+        Ok(number)
     }
 
     /// Spendable planck; only the owner can ask.
@@ -139,6 +159,7 @@ impl ShardClient {
                 return Err(Error::OtherChain { number: answer.layer_one_number, seen: answer.layer_one_head, own });
             }
         }
+        self.heard_of(answer.block_number);
         let value = match answer.value {
             Some(value) => Some(T::decode_all(&mut value.as_slice()).map_err(|_| Error::Undecodable)?),
             None => None,
@@ -170,7 +191,20 @@ impl ShardClient {
         call: TrustedCall,
         nonce: Nonce,
     ) -> Result<Operation, Error> {
-        let operation = TrustedOperation::DirectCall(self.shard.sign_call(call, nonce, sender)?);
+        let last_block = self.last_block().await?;
+        self.submit_until(sender, call, nonce, last_block).await
+    }
+
+    /// Sends a call that may be in the shard's block `last_block` at the latest.
+    pub async fn submit_until(
+        &self,
+        sender: &Signer,
+        call: TrustedCall,
+        nonce: Nonce,
+        last_block: u64,
+    ) -> Result<Operation, Error> {
+        let signed = self.shard.sign_bound_call(call, nonce, last_block, sender)?;
+        let operation = TrustedOperation::BoundCall(signed);
         self.recheck_if_due().await?;
         let sent = operation.hash();
         let request = self.shard.seal_operation(&operation)?;
@@ -179,6 +213,49 @@ impl ShardClient {
             true => Ok(operation),
             false => Err(Error::OtherOperation { sent, found: operation.hash() }),
         }
+    }
+
+    /// Sends calls of one sender in one message, with its next nonces; 128 at most, and no more than the worker takes in
+    /// a message. The operation of each, or why the enclave does not take it: then those after it wait for another call
+    /// with its nonce. What becomes of them [`Self::outcome`] tells.
+    pub async fn submit_batch(
+        &self,
+        sender: &Signer,
+        calls: Vec<TrustedCall>,
+    ) -> Result<Vec<Result<H256, Error>>, Error> {
+        let nonce = self.nonce(sender).await?;
+        let last_block = self.last_block().await?;
+        let signed = calls.into_iter().zip(nonce..).map(|(call, nonce)| {
+            let signed = self.shard.sign_bound_call(call, nonce, last_block, sender)?;
+            Ok(TrustedOperation::BoundCall(signed))
+        });
+        self.submit_operations(&signed.collect::<Result<Vec<_>, Error>>()?).await
+    }
+
+    /// As [`Self::submit_batch`], with operations of whomever that are signed already.
+    pub async fn submit_operations(&self, operations: &[TrustedOperation]) -> Result<Vec<Result<H256, Error>>, Error> {
+        self.recheck_if_due().await?;
+        let requests: Vec<_> = operations.iter().map(|it| self.shard.seal_operation(it)).collect::<Result<_, _>>()?;
+        let answers = self.worker.submit_batch(&requests).await?;
+        let answer = |(operation, answer): (&TrustedOperation, Result<H256, worker::Error>)| {
+            let (sent, found) = (operation.hash(), answer?);
+            if sent == found { Ok(found) } else { Err(Error::OtherOperation { sent, found }) }
+        };
+        Ok(operations.iter().zip(answers).map(answer).collect())
+    }
+
+    /// The last block of the shard for a call that is signed now.
+    pub(super) async fn last_block(&self) -> Result<u64, Error> {
+        let heard = *self.newest_block.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = match heard {
+            Some((when, number)) if when.elapsed() < BLOCK_KNOWN_FOR => number,
+            _ => self.block_number().await?,
+        };
+        Ok(newest.saturating_add(self.call_lifetime))
+    }
+
+    fn heard_of(&self, block: u64) {
+        *self.newest_block.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), block));
     }
 
     /// Asks the registry if the last time is too long ago.
@@ -231,6 +308,10 @@ fn verify(shard: &Shard, request_hash: H256, answer: &SignedAnswer, finalized: F
 
 /// Blocks of the shard for which a query may be answered: some 20 s of work.
 const QUERY_LIFETIME_BLOCKS: u64 = 64;
+/// Blocks of the shard in which a call may be executed: five minutes of slots.
+const CALL_LIFETIME_BLOCKS: u64 = 1_000;
+/// How long the newest block that was heard of is taken for the newest one: a few slots.
+const BLOCK_KNOWN_FOR: Duration = Duration::from_secs(6);
 /// How far an answer may lag behind the own node.
 const MAX_LAG_MS: u64 = 60_000;
 const MAX_LAG_BLOCKS: BlockNumber = 60;

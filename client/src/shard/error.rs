@@ -180,10 +180,25 @@ pub enum Error {
         limit: Duration,
     },
     /// The shard consumed an indirect call and did not execute it.
-    #[error("the call {operation:?} was processed without effect: nonce too high, sender unknown or not decryptable")]
+    #[error(
+        "the call {operation:?} was processed without effect: nonce too high, sender unknown, expired or not decryptable"
+    )]
     WithoutEffect {
         /// The operation.
         operation: H256,
+    },
+    /// A call's last block has passed, and its nonce is not used: it was not executed and never will be.
+    #[error(
+        "the call {operation:?} was not executed and never will be: its last block was {last_block}, and the shard has \
+         come to block {block}"
+    )]
+    CallExpired {
+        /// The operation.
+        operation: H256,
+        /// The last block that could have held it.
+        last_block: u64,
+        /// The shard's newest block.
+        block: u64,
     },
     /// The shard no longer tells what became of a call. It was executed, or another one took its nonce.
     #[error("the shard does not tell what became of the call {operation:?}")]
@@ -303,6 +318,7 @@ impl Error {
             | Self::OtherShard { .. }
             | Self::OtherTlsKey { .. }
             | Self::WithoutEffect { .. }
+            | Self::CallExpired { .. }
             | Self::ShieldReturned { .. } => true,
             error => error.is_registry(),
         }

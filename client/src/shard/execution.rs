@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use cloister_chain_primitives::{BlockNumber, H256};
-use cloister_wire::{Outcome, TrustedCall};
+use cloister_chain_primitives::{BlockNumber, H256, Nonce};
+use cloister_wire::{Outcome, TrustedCall, TrustedGetter};
 
 use super::{Error, Invocation, ShardClient};
 use crate::{
@@ -68,11 +68,18 @@ impl ShardClient {
     ) -> Result<Executed, Error> {
         let (since, operation, invocation, outcome) = match route {
             Route::Direct => {
-                let mut operation = self.submit(sender, call).await?;
+                let nonce = self.nonce(sender).await?;
+                let last_block = self.last_block().await?;
+                let mut operation = self.submit_until(sender, call, nonce, last_block).await?;
                 let since = Instant::now();
                 let hash = operation.hash();
                 report(Step::Submitted(hash));
-                operation.reached(Stage::InBlock, limit, |update| report(Step::Status(update))).await?;
+                if let Err(error) =
+                    operation.reached(Stage::InBlock, limit, |update| report(Step::Status(update))).await
+                {
+                    let sent = Sent { operation: hash, nonce, last_block };
+                    return Err(self.expired_or(sender, &sent, error.into()).await);
+                }
                 let outcome = self.outcome(sender, hash).await.map_err(|error| error.of_sent(hash))?;
                 let outcome = outcome.ok_or(Error::NoOutcome { operation: hash })?;
                 (since, hash, None, outcome)
@@ -91,4 +98,31 @@ impl ShardClient {
         result.map_err(|reason| worker::Error::CallFailed { operation, reason })?;
         Ok(Executed { operation, block_number, outbox, invocation, since })
     }
+
+    /// That a call has expired, if its enclave says so: its last block has passed, and its nonce is not used. Otherwise
+    /// `error`, which is why nothing is known of it or what is.
+    pub(super) async fn expired_or(&self, sender: &Signer, sent: &Sent, error: Error) -> Error {
+        let is_open = matches!(
+            error,
+            Error::Worker(worker::Error::NotInTime { .. } | worker::Error::Dropped { .. } | worker::Error::Closed)
+                | Error::NotProcessed { .. }
+        );
+        if !is_open {
+            return error;
+        }
+        let Sent { operation, nonce, last_block } = *sent;
+        match self.ask::<Nonce>(sender, TrustedGetter::Nonce(sender.account())).await {
+            Ok(answer) if answer.block_number >= last_block && answer.value.unwrap_or_default() <= nonce => {
+                Error::CallExpired { operation, last_block, block: answer.block_number }
+            }
+            _ => error,
+        }
+    }
+}
+
+/// A call that was sent.
+pub(super) struct Sent {
+    pub operation: H256,
+    pub nonce: Nonce,
+    pub last_block: u64,
 }

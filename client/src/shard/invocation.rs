@@ -5,7 +5,7 @@ use std::time::Duration;
 use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, Nonce, calls::Call};
 use cloister_wire::{Outcome, TrustedCall, TrustedOperation};
 
-use super::{Error, ShardClient};
+use super::{Error, ShardClient, execution::Sent};
 use crate::{
     Signer, Wait,
     layer_one::{self, Found, ProcessedParentchainBlock, Progress},
@@ -18,6 +18,8 @@ pub struct Invocation {
     pub operation: H256,
     /// The nonce on the shard that the call was signed with.
     pub nonce: Nonce,
+    /// The last block of the shard that may hold the call.
+    pub last_block: u64,
     /// The extrinsic that carried it.
     pub extrinsic: H256,
     /// Height of the extrinsic's block.
@@ -62,7 +64,9 @@ impl ShardClient {
         nonce: Nonce,
         report: impl FnMut(Progress),
     ) -> Result<Invocation, Error> {
-        let operation = TrustedOperation::IndirectCall(self.shard().sign_call(call, nonce, sender)?);
+        let last_block = self.last_block().await?;
+        let signed = self.shard().sign_bound_call(call, nonce, last_block, sender)?;
+        let operation = TrustedOperation::IndirectBoundCall(signed);
         let request = self.shard().seal_operation(&operation)?;
         self.recheck().await?;
         let invoke = Call::invoke(&request);
@@ -74,6 +78,7 @@ impl ShardClient {
         Ok(Invocation {
             operation: operation.hash(),
             nonce,
+            last_block,
             extrinsic: extrinsic.hash,
             block_number: inclusion.block_number,
             block_hash: inclusion.block_hash,
@@ -99,9 +104,16 @@ impl ShardClient {
     /// The outcome of a call that was executed may be that it failed. One that was consumed without being executed has
     /// none: [`Error::WithoutEffect`]. The shard forgets outcomes after 1 000 blocks, after fewer if they are full: who
     /// asks later than that gets [`Error::NoOutcome`], for a call that was executed as for one whose nonce another took.
+    /// One that was not consumed and can no longer be executed is [`Error::CallExpired`].
     pub async fn executed(&self, sender: &Signer, invocation: &Invocation, limit: Duration) -> Result<Outcome, Error> {
-        self.processed(invocation.block_number, limit).await?;
-        let Invocation { operation, nonce, .. } = *invocation;
+        let Invocation { operation, nonce, last_block, .. } = *invocation;
+        if let Err(error) = self.processed(invocation.block_number, limit).await {
+            // Up to its anchor the shard could go back, and consume the entry in an earlier block than before.
+            return Err(match self.anchored(last_block, Duration::ZERO).await {
+                Ok(_) => self.expired_or(sender, &Sent { operation, nonce, last_block }, error).await,
+                Err(_) => error,
+            });
+        }
         let of_sent = |error: Error| error.of_sent(operation);
         if let Some(outcome) = self.outcome(sender, operation).await.map_err(of_sent)? {
             return Ok(outcome);

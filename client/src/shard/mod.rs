@@ -17,7 +17,7 @@ use cloister_chain_primitives::{
 };
 use cloister_claims::{Stance, TeeKind};
 use cloister_wire::{
-    SignatureScope, TrustedCall, TrustedCallSigned, TrustedOperation,
+    BoundCall, BoundCallSigned, SignatureScope, TrustedCall, TrustedCallSigned, TrustedOperation,
     envelope::{self, Context, Purpose},
 };
 use codec::Encode;
@@ -126,7 +126,21 @@ impl Shard {
         }
     }
 
-    /// Signs a call.
+    /// Signs a call that holds for this chain, and up to the shard's block `last_block`.
+    pub fn sign_bound_call(
+        &self,
+        call: TrustedCall,
+        nonce: Nonce,
+        last_block: u64,
+        signer: &Signer,
+    ) -> Result<BoundCallSigned, Error> {
+        require_owner(signer, call.sender())?;
+        let bound = BoundCall { call, nonce, last_block };
+        let signature = signer.sign(&bound.signed_bytes(&self.genesis, &self.scope()));
+        Ok(BoundCallSigned { bound, signature })
+    }
+
+    /// Signs a call in the published form, which never expires.
     pub fn sign_call(&self, call: TrustedCall, nonce: Nonce, signer: &Signer) -> Result<TrustedCallSigned, Error> {
         require_owner(signer, call.sender())?;
         let signature = signer.sign(&self.scope().call_bytes(&call, nonce));

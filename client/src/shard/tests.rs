@@ -2,6 +2,7 @@
 #![allow(clippy::type_complexity, reason = "tables of cases")]
 
 mod anchored;
+mod expiry;
 mod hostile;
 mod invocation;
 mod outbox;
@@ -591,7 +592,7 @@ async fn the_registrys_word_holds_for_a_while_but_not_for_money() {
     let call = TrustedCall::Noop(alice().account());
     let submitted = client.submit_with_nonce(&alice(), call, 0).await.err().unwrap();
     assert!(matches!(submitted, Error::Worker(worker::Error::Refused(_))), "{submitted}");
-    assert_eq!(worker.asked(), ["author_submitAndWatchExtrinsic"]);
+    assert_eq!(worker.asked(), ["chain_getHeader", "author_submitAndWatchExtrinsic"]);
     let queried = client.free_balance(&alice()).await.unwrap_err();
     assert!(matches!(queried, Error::NotRegistered { .. }), "{queried}");
     let shielded = client.shield(&alice(), &alice().account(), MIN_SHIELD, Wait::Finalized).await.unwrap_err();

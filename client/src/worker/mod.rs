@@ -260,6 +260,16 @@ impl Worker {
         self.read("author_submitExtrinsic", json!([to_hex(&request.encode())])).await
     }
 
+    /// Submits encrypted operations in one message, [`MAX_BATCH`] at most: the hash of each, or why it was refused.
+    pub async fn submit_batch(&self, requests: &[Request]) -> Result<Vec<Result<H256, Error>>, Error> {
+        let method = "author_submitBatch";
+        let answers: Vec<Result<H256, String>> = self.read(method, json!([to_hex(&requests.encode())])).await?;
+        if answers.len() != requests.len() {
+            return Err(malformed(method, format!("{} answers to {} requests", answers.len(), requests.len())));
+        }
+        Ok(answers.into_iter().map(|answer| answer.map_err(Error::Refused)).collect())
+    }
+
     /// Submits an encrypted operation and follows it.
     pub async fn submit_and_watch(&self, request: &Request) -> Result<Operation, Error> {
         let (reply, answer) = oneshot::channel();
@@ -330,6 +340,8 @@ fn to_hex(bytes: &[u8]) -> String {
     format!("0x{}", hex::encode(bytes))
 }
 
+/// Most operations that are submitted in one message.
+pub const MAX_BATCH: usize = 128;
 const SUBMIT_AND_WATCH: &str = "author_submitAndWatchExtrinsic";
 const DEFAULT_PORT: u16 = 2000;
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);

@@ -43,8 +43,12 @@ pub enum Command {
         watcher: Option<mpsc::Sender<StatusUpdate>>,
         reply: oneshot::Sender<Result<Admitted, CallRefused>>,
     },
+    /// Take calls; what became of each, in their order.
+    SubmitBatch { calls: Vec<VerifiedCall>, reply: oneshot::Sender<Vec<Result<Admitted, CallRefused>>> },
     /// Answer a query.
     Query { shard: ShardId, getter: Box<VerifiedGetter>, reply: oneshot::Sender<Result<Option<Vec<u8>>, QueryRefused>> },
+    /// Answer a method of the program's own.
+    Own { method: &'static str, params: Vec<u8>, reply: oneshot::Sender<Result<Result<Vec<u8>, String>, QueryRefused>> },
     /// The newest header.
     Header { reply: oneshot::Sender<Option<SidechainHeader>> },
     /// Hashes of the pending operations.
@@ -247,6 +251,10 @@ impl Actor {
                 self.notify(operation, status, error);
                 return Ok(());
             }
+            Action::BeginBlockFailed(reason) => {
+                tracing::error!(reason = reason.escape_debug().to_string(), "the program's begin_block failed");
+                return Ok(());
+            }
             Action::Refused(error) => {
                 tracing::warn!(%error, "refused input from the host");
                 return Ok(());
@@ -275,8 +283,14 @@ impl Actor {
                 }
                 let _ = reply.send(admitted);
             }
+            Command::SubmitBatch { calls, reply } => {
+                let _ = reply.send(calls.into_iter().map(|call| self.engine.submit(call)).collect());
+            }
             Command::Query { shard, getter, reply } => {
                 let _ = reply.send(self.engine.answer(&shard, &getter));
+            }
+            Command::Own { method, params, reply } => {
+                let _ = reply.send(self.engine.rpc(method, &params));
             }
             Command::Header { reply } => {
                 let _ = reply.send(self.engine.header().cloned());

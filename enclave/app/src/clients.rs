@@ -14,10 +14,10 @@ use cloister_keys::ShieldingKeyPair;
 use cloister_link::ClientLimits;
 use cloister_rpc::{Call, Handler, Limits, Reply, StatusUpdate};
 use cloister_sidechain::{CallRefused, Engine, QueryRefused, VerifiedGetter};
-use cloister_stf::{Refused, Rules, VerifiedCall, verify};
+use cloister_stf::{Refused, Rules, VerifiedCall, verify, verify_bound};
 use cloister_wire::{
     DirectRequestStatus, Getter, RpcReturnValue, SignatureScope, TrustedOperation, TrustedOperationStatus,
-    envelope::{self, Context, Purpose},
+    envelope::{Context, Purpose},
     shielding_key::PublishedShieldingKey,
 };
 use codec::{DecodeAll, Encode};
@@ -126,6 +126,7 @@ impl Clients {
                     Err(refusal) => refusal,
                 }
             }
+            Call::SubmitBatch(requests) => self.submit_batch(requests, read).await,
             Call::ExecuteGetter(request) => self.query(request, read).await,
             Call::PendingExtrinsics(shards) => {
                 let pending = match shards.contains(&self.scope.shard) {
@@ -145,6 +146,13 @@ impl Clients {
             Call::Health => RpcReturnValue::ok("serving"),
             Call::Name => RpcReturnValue::ok("cloister-enclave"),
             Call::Version => RpcReturnValue::ok(env!("CARGO_PKG_VERSION")),
+            Call::Own { method, params } => match self.ask(|reply| Command::Own { method, params, reply }).await {
+                // SCALE already, as the program made it.
+                Some(Ok(Ok(value))) => RpcReturnValue { value, do_watch: false, status: DirectRequestStatus::Ok },
+                Some(Ok(Err(reason))) => RpcReturnValue::error(reason),
+                Some(Err(refusal)) => RpcReturnValue::error(refusal),
+                None => RpcReturnValue::error(STOPPING),
+            },
         })
     }
 
@@ -158,8 +166,7 @@ impl Clients {
             return Err(RpcReturnValue::error("unknown shard"));
         }
         // What names this epoch and is no envelope after all costs one RSA block: nobody makes a second one follow.
-        let is_envelope = envelope::epoch(&request.cyphertext) == Some(self.shielding.public().epoch);
-        let permits = if is_envelope { &self.quick } else { &self.published };
+        let permits = if self.shielding.is_envelope(&request.cyphertext) { &self.quick } else { &self.published };
         let permit = permits.acquire().await.map_err(|_| RpcReturnValue::error(STOPPING))?;
         let opened = tokio::task::block_in_place(|| self.open(&request));
         // Who waits for the time of an opaque answer must not hold up others.
@@ -180,14 +187,72 @@ impl Clients {
         }
     }
 
+    /// Takes many calls at the price of one permit and one turn of the engine. What is opaque of them is told with all the
+    /// rest and at the same steps of time, so that nobody learns more by repeating a ciphertext.
+    async fn submit_batch(&self, requests: Vec<Request>, read: Instant) -> RpcReturnValue {
+        let others = u64::try_from(requests.len()).unwrap_or(u64::MAX).saturating_sub(1);
+        self.requests.fetch_add(others, Ordering::Relaxed);
+        let Ok(permit) = self.quick.acquire().await else { return RpcReturnValue::error(STOPPING) };
+        let opened: Vec<_> = tokio::task::block_in_place(|| requests.iter().map(|it| self.open_batched(it)).collect());
+        drop(permit);
+        let is_opaque = opened.iter().any(|opened| *opened == Err(BatchRefused::Call(Refused::Signature)));
+        let calls: Vec<_> = opened.iter().filter_map(|opened| opened.as_ref().ok().cloned()).collect();
+        let taken = match calls.is_empty() {
+            true => Vec::new(),
+            false => match self.ask(|reply| Command::SubmitBatch { calls, reply }).await {
+                Some(taken) => taken,
+                None => return RpcReturnValue::error(STOPPING),
+            },
+        };
+        let mut taken = taken.into_iter();
+        let answer = |opened: Result<VerifiedCall, BatchRefused>| -> Result<H256, String> {
+            let call = opened.map_err(|refusal| refusal.to_string())?;
+            match taken.next() {
+                Some(Ok(_)) => Ok(call.hash()),
+                Some(Err(refusal)) => Err(refusal.to_string()),
+                None => Err(STOPPING.into()),
+            }
+        };
+        let answers: Vec<_> = opened.into_iter().map(answer).collect();
+        if is_opaque {
+            tokio::time::sleep_until(due(read, Instant::now())).await;
+        }
+        RpcReturnValue::ok(answers)
+    }
+
+    /// As [`Self::open`], of envelopes only: a hundred ciphertexts of the published form would take longer than the step
+    /// of an opaque answer, and so tell how far each came.
+    fn open_batched(&self, request: &Request) -> Result<VerifiedCall, BatchRefused> {
+        if request.shard != self.scope.shard {
+            return Err(BatchRefused::UnknownShard);
+        }
+        if !self.shielding.is_envelope(&request.cyphertext) {
+            return Err(BatchRefused::NoEnvelope);
+        }
+        let plaintext = self.shielding.open_envelope(&self.context, &request.cyphertext);
+        Ok(self.verified(&plaintext.map_err(|_| Refused::Signature)?)?)
+    }
+
     /// Decrypts, decodes and verifies a call. What fails before the signature is checked fails as the signature does,
     /// so that nobody can use the enclave as an oracle for ciphertexts.
     fn open(&self, request: &Request) -> Result<VerifiedCall, Refused> {
         let plaintext = self.shielding.open(&self.context, &request.cyphertext).map_err(|_| Refused::Signature)?;
-        let operation = TrustedOperation::decode_all(&mut plaintext.as_slice()).map_err(|_| Refused::Signature)?;
+        self.verified(&plaintext)
+    }
+
+    fn verified(&self, mut plaintext: &[u8]) -> Result<VerifiedCall, Refused> {
+        let operation = TrustedOperation::decode_all(&mut plaintext).map_err(|_| Refused::Signature)?;
         let hash = operation.hash();
-        let TrustedOperation::DirectCall(signed) = operation else { return Err(Refused::Signature) };
-        verify(hash, signed, &self.scope, &self.rules)
+        match operation {
+            TrustedOperation::DirectCall(signed) => verify(hash, signed, &self.scope, &self.rules),
+            TrustedOperation::BoundCall(signed) => {
+                verify_bound(hash, signed, &self.context.genesis, &self.scope, &self.rules)
+            }
+            // What came through layer one everybody could submit, and read from the answer what is in it.
+            TrustedOperation::IndirectCall(_) | TrustedOperation::IndirectBoundCall(_) | TrustedOperation::Get(_) => {
+                Err(Refused::Signature)
+            }
+        }
     }
 
     async fn query(&self, request: Request, read: Instant) -> RpcReturnValue {
@@ -199,11 +264,13 @@ impl Clients {
         let verified = tokio::task::block_in_place(|| {
             Getter::decode_all(&mut request.cyphertext.as_slice())
                 .map_err(|_| QueryRefused::NotOwner)
-                .and_then(|getter| VerifiedGetter::verify(getter, &self.context.genesis, &self.scope))
+                .and_then(|getter| VerifiedGetter::verify(getter, &self.context.genesis, &self.scope, &self.rules))
         });
         drop(permit);
         let getter = match verified {
             Ok(getter) => getter,
+            // By its form, which no secret is needed to see.
+            Err(refusal @ QueryRefused::Unbound) => return RpcReturnValue::error(refusal),
             Err(refusal) => return opaque(refusal, read).await,
         };
         match self.ask(|reply| Command::Query { shard, getter: Box::new(getter), reply }).await {
@@ -222,9 +289,24 @@ impl Clients {
 }
 
 impl Handler for Clients {
+    fn own_methods(&self) -> &'static [&'static str] {
+        self.rules.program.methods()
+    }
+
     fn call(&self, call: Call) -> BoxFuture<'_, Reply> {
         self.answer(call).boxed()
     }
+}
+
+/// Why a request of a batch was not taken, before the engine heard of it.
+#[derive(PartialEq, Eq, Debug, thiserror::Error)]
+enum BatchRefused {
+    #[error("unknown shard")]
+    UnknownShard,
+    #[error("a batch takes envelopes for the shard's present key only")]
+    NoEnvelope,
+    #[error("{}", if *.0 == Refused::Signature { OPAQUE.to_string() } else { .0.to_string() })]
+    Call(#[from] Refused),
 }
 
 /// The answer to what failed before its signature was checked, once its time has come.

@@ -30,8 +30,8 @@ use cloister_link::{
     message::{PROTOCOL, StopReason, ToEnclave, ToHost},
     transport::{self, Receiver, Sender},
 };
-pub use cloister_stf::Payments;
 use cloister_stf::Program;
+pub use cloister_stf::{App, Payments, WithApp};
 use cloister_tee::Backend;
 use tokio::{
     net::UnixStream,

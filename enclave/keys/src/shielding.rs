@@ -80,13 +80,26 @@ impl ShieldingKeyPair {
         &self.public
     }
 
+    /// Decrypts an envelope of the present epoch. Every failure is [`Error::DoesNotOpen`].
+    pub fn open_envelope(&self, context: &Context, cyphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+        if !self.is_envelope(cyphertext) || cyphertext.len() > usize::try_from(MAX_CYPHERTEXT).unwrap_or(usize::MAX) {
+            return Err(Error::DoesNotOpen);
+        }
+        envelope::open(context, &self.hpke, cyphertext).map_err(|_| Error::DoesNotOpen)
+    }
+
+    /// Whether the bytes name the present epoch as an envelope does; anybody can see that.
+    pub fn is_envelope(&self, cyphertext: &[u8]) -> bool {
+        envelope::epoch(cyphertext) == Some(self.public.epoch)
+    }
+
     /// Decrypts a request or beneficiary in either form. What lacks the envelope's magic or does not open as one is
     /// tried as RSA. At most [`MAX_CYPHERTEXT`] bytes. Every failure is [`Error::DoesNotOpen`].
     pub fn open(&self, context: &Context, cyphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
         if cyphertext.len() > usize::try_from(MAX_CYPHERTEXT).unwrap_or(usize::MAX) {
             return Err(Error::DoesNotOpen);
         }
-        if envelope::epoch(cyphertext) == Some(self.public.epoch)
+        if self.is_envelope(cyphertext)
             && let Ok(plaintext) = envelope::open(context, &self.hpke, cyphertext)
         {
             return Ok(plaintext);

@@ -32,6 +32,8 @@ pub struct Pool {
     /// Senders by how many of their calls wait for an earlier one: who gives way when the pool is full.
     waiting: BTreeSet<(usize, AccountId)>,
     known: BTreeSet<H256>,
+    /// Calls with a last block, by it.
+    expiring: BTreeSet<(u64, AccountId, Nonce)>,
     turns: u64,
     /// The last nonce that was taken of each sender since the blocks before were settled.
     in_flight: BTreeMap<AccountId, Nonce>,
@@ -152,7 +154,7 @@ impl Pool {
             false => None,
         };
 
-        self.known.insert(call.hash());
+        self.note(&call);
         let sender =
             self.senders.entry(account.clone()).or_insert_with(|| Sender { next, turn: None, calls: BTreeMap::new() });
         let before = sender.waiting();
@@ -191,6 +193,9 @@ impl Pool {
             sender.turn = None;
             let Some(call) = sender.calls.remove(&sender.next) else { continue };
             self.known.remove(&call.hash());
+            if let Some(last_block) = call.last_block() {
+                self.expiring.remove(&(last_block, account.clone(), call.nonce()));
+            }
             self.in_flight.insert(account.clone(), call.nonce());
             taken.push(call);
             sender.next = sender.next.saturating_add(1);
@@ -207,7 +212,12 @@ impl Pool {
 
     /// The state tells the next nonces of all calls that were taken: their block was applied, or dropped.
     pub fn settled(&mut self) {
-        self.in_flight.clear();
+        self.settled_except(|_| false);
+    }
+
+    /// As [`Self::settled`], but for senders of whom calls that were taken still wait for a block.
+    pub fn settled_except(&mut self, waits: impl Fn(&AccountId) -> bool) {
+        self.in_flight.retain(|sender, _| waits(sender));
     }
 
     /// The next nonce of a sender in the newest state is `next`, because calls that were never here have used nonces.
@@ -232,11 +242,54 @@ impl Pool {
             self.senders.remove(account);
         }
         self.count_waiting(account.clone(), before);
-        let operations: Vec<H256> = late.values().map(VerifiedCall::hash).collect();
-        for operation in &operations {
-            self.known.remove(operation);
+        self.forget_all(late.into_values())
+    }
+
+    /// The next block is number `block`. Removes the calls whose last block was an earlier one and returns their
+    /// operations. Their senders' later calls stay and wait for others with these nonces.
+    pub fn expire(&mut self, block: u64) -> Vec<H256> {
+        let mut operations = Vec::new();
+        while self.expiring.first().is_some_and(|(last, ..)| *last < block)
+            && let Some((_, account, nonce)) = self.expiring.pop_first()
+        {
+            let Some(sender) = self.senders.get_mut(&account) else { continue };
+            let before = sender.waiting();
+            let Some(call) = sender.calls.remove(&nonce) else { continue };
+            if let Some(turn) = sender.turn.take_if(|_| nonce == sender.next) {
+                self.ready.remove(&turn);
+            }
+            if sender.calls.is_empty() {
+                self.senders.remove(&account);
+            }
+            self.count_waiting(account, before);
+            self.known.remove(&call.hash());
+            operations.push(call.hash());
         }
         operations
+    }
+
+    /// A call of `account` with this nonce was taken and will not be executed. The sender's later calls that were taken
+    /// come back, even into a full pool, and wait for another one with that nonce; earlier ones stay in flight.
+    pub fn give_back(&mut self, account: &AccountId, nonce: Nonce, later: Vec<VerifiedCall>) {
+        match nonce.checked_sub(1) {
+            Some(before) => self.in_flight.insert(account.clone(), before),
+            None => self.in_flight.remove(account),
+        };
+        let before = self.senders.get(account).map_or(0, Sender::waiting);
+        for call in &later {
+            self.note(call);
+        }
+        let entry = self.senders.entry(account.clone());
+        let sender = entry.or_insert_with(|| Sender { next: nonce, turn: None, calls: BTreeMap::new() });
+        sender.next = nonce;
+        if let Some(turn) = sender.turn.take() {
+            self.ready.remove(&turn);
+        }
+        sender.calls.extend(later.into_iter().map(|call| (call.nonce(), call)));
+        if sender.calls.is_empty() {
+            self.senders.remove(account);
+        }
+        self.count_waiting(account.clone(), before);
     }
 
     /// Removes all calls of a sender whose earlier call was refused: their nonces can never come up. Returns the
@@ -247,11 +300,7 @@ impl Pool {
         if let Some(turn) = sender.turn {
             self.ready.remove(&turn);
         }
-        let operations: Vec<H256> = sender.calls.values().map(VerifiedCall::hash).collect();
-        for operation in &operations {
-            self.known.remove(operation);
-        }
-        operations
+        self.forget_all(sender.calls.into_values())
     }
 
     /// Drops a call in favour of a newcomer whose turn it is or of whose sender this many calls wait.
@@ -266,9 +315,31 @@ impl Pool {
         if sender.calls.is_empty() {
             self.senders.remove(&account);
         }
-        self.known.remove(&call.hash());
+        self.forget(&call);
         self.count_waiting(account, most);
         Some(call.hash())
+    }
+
+    fn note(&mut self, call: &VerifiedCall) {
+        self.known.insert(call.hash());
+        if let Some(last_block) = call.last_block() {
+            self.expiring.insert((last_block, call.sender().clone(), call.nonce()));
+        }
+    }
+
+    fn forget(&mut self, call: &VerifiedCall) {
+        self.known.remove(&call.hash());
+        if let Some(last_block) = call.last_block() {
+            self.expiring.remove(&(last_block, call.sender().clone(), call.nonce()));
+        }
+    }
+
+    fn forget_all(&mut self, calls: impl Iterator<Item = VerifiedCall>) -> Vec<H256> {
+        let forget = |call: VerifiedCall| {
+            self.forget(&call);
+            call.hash()
+        };
+        calls.map(forget).collect()
     }
 
     /// Puts a sender whose next call is here behind all others.

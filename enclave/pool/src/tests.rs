@@ -1,6 +1,8 @@
+mod expiry;
+
 use std::collections::HashMap;
 
-use cloister_stf::{Payments, Program, Rules, verify};
+use cloister_stf::{Execution, Payments, Program, Rules, verify};
 use cloister_wire::{SignatureScope, TrustedCall, TrustedCallSigned};
 use proptest::prelude::*;
 use sp_core::{Pair, ed25519};
@@ -50,8 +52,8 @@ impl Program for AmountIsWeight {
         }
     }
 
-    fn execute(&self, call: &TrustedCall) -> Result<(), String> {
-        Payments.execute(call)
+    fn execute(&self, call: &TrustedCall, execution: &Execution<'_>) -> Result<(), String> {
+        Payments.execute(call, execution)
     }
 }
 
@@ -347,25 +349,28 @@ impl Engine {
     }
 
     fn assert_sound(&self) -> Result<(), TestCaseError> {
-        let pool = &self.pool;
-        let calls: usize = pool.senders.values().map(|sender| sender.calls.len()).sum();
-        prop_assert_eq!(calls, pool.len());
-        prop_assert!(pool.senders.values().all(|sender| !sender.calls.is_empty()));
-        let waiting: BTreeSet<_> = pool
-            .senders
-            .iter()
-            .map(|(account, sender)| (sender.waiting(), account.clone()))
-            .filter(|(count, _)| *count > 0)
-            .collect();
-        prop_assert_eq!(&waiting, &pool.waiting);
-        for (account, sender) in &pool.senders {
-            prop_assert_eq!(sender.turn.is_some(), sender.calls.contains_key(&sender.next));
-            prop_assert!(sender.turn.is_none_or(|turn| pool.ready.get(&turn) == Some(account)));
-            prop_assert!(sender.calls.keys().all(|nonce| *nonce >= sender.next));
-        }
-        prop_assert_eq!(pool.ready.len(), pool.senders.values().filter(|sender| sender.turn.is_some()).count());
-        Ok(())
+        assert_sound(&self.pool)
     }
+}
+
+fn assert_sound(pool: &Pool) -> Result<(), TestCaseError> {
+    let calls: usize = pool.senders.values().map(|sender| sender.calls.len()).sum();
+    prop_assert_eq!(calls, pool.len());
+    prop_assert!(pool.senders.values().all(|sender| !sender.calls.is_empty()));
+    let waiting: BTreeSet<_> = pool
+        .senders
+        .iter()
+        .map(|(account, sender)| (sender.waiting(), account.clone()))
+        .filter(|(count, _)| *count > 0)
+        .collect();
+    prop_assert_eq!(&waiting, &pool.waiting);
+    for (account, sender) in &pool.senders {
+        prop_assert_eq!(sender.turn.is_some(), sender.calls.contains_key(&sender.next));
+        prop_assert!(sender.turn.is_none_or(|turn| pool.ready.get(&turn) == Some(account)));
+        prop_assert!(sender.calls.keys().all(|nonce| *nonce >= sender.next));
+    }
+    prop_assert_eq!(pool.ready.len(), pool.senders.values().filter(|sender| sender.turn.is_some()).count());
+    Ok(())
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use cloister_chain_primitives::inbox::MAX_CYPHERTEXT;
 use cloister_wire::{H256, Request, ShardId};
-use codec::DecodeAll;
+use codec::{Compact, Decode, DecodeAll};
 use serde_json::Value;
 
 macro_rules! methods {
@@ -46,6 +46,8 @@ methods! {
     UntrustedUrl = "author_getUntrustedUrl",
     /// Takes an operation.
     Submit = "author_submitExtrinsic",
+    /// Takes many operations in one message: a SCALE `Vec<Result<H256, String>>` in their order.
+    SubmitBatch = "author_submitBatch",
     /// Takes an operation and tells how it goes on.
     SubmitAndWatch = "author_submitAndWatchExtrinsic",
     /// Hashes of the operations that wait.
@@ -90,6 +92,8 @@ pub enum Call {
     UntrustedUrl,
     /// [`Method::Submit`].
     Submit(Request),
+    /// [`Method::SubmitBatch`]: [`MAX_SUBMIT_BATCH`] at most.
+    SubmitBatch(Vec<Request>),
     /// [`Method::SubmitAndWatch`].
     SubmitAndWatch(Request),
     /// [`Method::PendingExtrinsics`]: of these shards.
@@ -106,6 +110,13 @@ pub enum Call {
     Name,
     /// [`Method::Version`].
     Version,
+    /// A method of the shard's own business logic, one of [`crate::Handler::own_methods`].
+    Own {
+        /// Its name.
+        method: &'static str,
+        /// What it was given.
+        params: Vec<u8>,
+    },
 }
 
 /// Why a method's parameters were refused.
@@ -121,6 +132,15 @@ pub enum ParamsError {
     /// Not one hex-encoded request and nothing after it. One answer for all ways to get it wrong.
     #[error("the first parameter is not a hex-encoded request")]
     MalformedRequest,
+    /// Not one hex-encoded list of requests and nothing after it.
+    #[error("the first parameter is not a hex-encoded list of requests")]
+    MalformedBatch,
+    /// More requests than [`MAX_SUBMIT_BATCH`].
+    #[error("a batch has at most {MAX_SUBMIT_BATCH} requests")]
+    TooManyRequests,
+    /// Not one hex-encoded parameter of a method of the shard's own.
+    #[error("the first parameter is not hex-encoded")]
+    MalformedHex,
     /// More shards than [`MAX_SHARDS`].
     #[error("too many shards are named")]
     TooManyShards,
@@ -148,6 +168,7 @@ impl Call {
             Method::MuRaUrl => Self::MuRaUrl,
             Method::UntrustedUrl => Self::UntrustedUrl,
             Method::Submit => Self::Submit(request(params)?),
+            Method::SubmitBatch => Self::SubmitBatch(batch(params)?),
             Method::SubmitAndWatch => Self::SubmitAndWatch(request(params)?),
             Method::PendingExtrinsics => Self::PendingExtrinsics(shards(params)?),
             Method::ExecuteGetter => Self::ExecuteGetter(request(params)?),
@@ -157,6 +178,37 @@ impl Call {
             Method::Name => Self::Name,
             Method::Version => Self::Version,
         }))
+    }
+
+    /// Checks the parameters of a method of the shard's own: none, or one that is hex-encoded.
+    pub(crate) fn parse_own(method: &'static str, params: &Value) -> Result<Self, ParamsError> {
+        let param = match params {
+            Value::Null => None,
+            Value::Array(params) => params.first(),
+            _ => return Err(ParamsError::NotAnArray),
+        };
+        let hex = param.map_or(Some(""), Value::as_str).ok_or(ParamsError::MalformedHex)?;
+        let hex = hex.strip_prefix("0x").unwrap_or(hex);
+        if hex.len() > MAX_REQUEST_HEX {
+            return Err(ParamsError::RequestTooLarge);
+        }
+        Ok(Self::Own { method, params: hex::decode(hex).map_err(|_| ParamsError::MalformedHex)? })
+    }
+
+    /// For how many requests a call counts.
+    pub(crate) fn cost(&self) -> usize {
+        match self {
+            Self::SubmitBatch(requests) => requests.len().max(1),
+            _ => 1,
+        }
+    }
+}
+
+impl ParamsError {
+    /// For how many requests a call of `method` with such parameters counts: what cannot be read is not cheaper than what
+    /// can.
+    pub(crate) fn cost(method: Method) -> usize {
+        if method == Method::SubmitBatch { MAX_SUBMIT_BATCH } else { 1 }
     }
 }
 
@@ -168,6 +220,20 @@ fn request(params: &[Value]) -> Result<Request, ParamsError> {
     }
     let bytes = hex::decode(hex).map_err(|_| ParamsError::MalformedRequest)?;
     Request::decode_all(&mut bytes.as_slice()).map_err(|_| ParamsError::MalformedRequest)
+}
+
+fn batch(params: &[Value]) -> Result<Vec<Request>, ParamsError> {
+    let malformed = ParamsError::MalformedBatch;
+    let hex = params.first().and_then(Value::as_str).ok_or(malformed)?;
+    let bytes = hex::decode(hex.strip_prefix("0x").unwrap_or(hex)).map_err(|_| malformed)?;
+    let mut input = bytes.as_slice();
+    let Compact(length) = Compact::<u32>::decode(&mut input).map_err(|_| malformed)?;
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length > MAX_SUBMIT_BATCH {
+        return Err(ParamsError::TooManyRequests);
+    }
+    let requests = (0..length).map(|_| Request::decode(&mut input)).collect::<Result<_, _>>().map_err(|_| malformed)?;
+    if input.is_empty() { Ok(requests) } else { Err(malformed) }
 }
 
 fn shards(params: &[Value]) -> Result<Vec<ShardId>, ParamsError> {
@@ -187,6 +253,9 @@ fn shard(base58: &str) -> Option<ShardId> {
     (length == bytes.len()).then_some(ShardId(H256(bytes)))
 }
 
+/// Most requests in one [`Call::SubmitBatch`]: in envelopes they take some 20 ms to open and verify, less than the longest
+/// ciphertext of the published form.
+pub const MAX_SUBMIT_BATCH: usize = 128;
 /// Shard, length and ciphertext, two digits a byte.
 const MAX_REQUEST_HEX: usize = 2 * (32 + 4 + MAX_CYPHERTEXT as usize);
 /// Base58 digits of 32 bytes.
@@ -211,7 +280,7 @@ mod tests {
             assert_eq!(Method::from_name(method.name()), Some(method));
         }
         assert_eq!(Method::from_name("author_submitextrinsic"), None);
-        assert_eq!(Method::ALL.len(), 17);
+        assert_eq!(Method::ALL.len(), 18);
     }
 
     #[test]
@@ -266,6 +335,28 @@ mod tests {
         for params in [json!({"request": "00"}), json!("00"), json!(1), json!(true)] {
             assert_eq!(Call::parse(Method::Submit, &params), Err(ParamsError::NotAnArray));
             assert_eq!(Call::parse(Method::Shard, &params), Err(ParamsError::NotAnArray));
+        }
+    }
+
+    #[test]
+    fn methods_of_the_shards_own_take_one_hex_parameter_or_none() {
+        let own = |params: &[u8]| Ok(Call::Own { method: "game_last", params: params.to_vec() });
+        for (params, expected) in [
+            (json!(null), own(&[])),
+            (json!([]), own(&[])),
+            (json!([""]), own(&[])),
+            (json!(["0x"]), own(&[])),
+            (json!(["0x01ff"]), own(&[1, 255])),
+            (json!(["01FF", 7]), own(&[1, 255])),
+            (json!({}), Err(ParamsError::NotAnArray)),
+            (json!("01"), Err(ParamsError::NotAnArray)),
+            (json!([1]), Err(ParamsError::MalformedHex)),
+            (json!([null]), Err(ParamsError::MalformedHex)),
+            (json!(["0x1"]), Err(ParamsError::MalformedHex)),
+            (json!(["zz"]), Err(ParamsError::MalformedHex)),
+            (json!(["00".repeat(MAX_REQUEST_HEX / 2 + 1)]), Err(ParamsError::RequestTooLarge)),
+        ] {
+            assert_eq!(Call::parse_own("game_last", &params), expected, "{params}");
         }
     }
 

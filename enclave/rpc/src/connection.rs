@@ -21,7 +21,7 @@ use tokio_tungstenite::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    Call, Handler, Limits, Method, Reply, StatusUpdate,
+    Call, Handler, Limits, Method, ParamsError, Reply, StatusUpdate,
     message::{Incoming, Notification, Problem, Refused, Request, Response},
     metered::Metered,
     rate::Rate,
@@ -254,9 +254,9 @@ where
         };
         let wants_answer = id.is_some();
         let id = id.unwrap_or_default();
-        let response = match Method::from_name(&method).filter(|method| self.handler.methods().contains(method)) {
+        let response = match self.parse(&method, &params) {
             None => Response::refused(Refused { id, problem: Problem::MethodNotFound }),
-            Some(method) => match Call::parse(method, &params) {
+            Some(parsed) => match parsed {
                 Err(error) => Response::value(&RpcReturnValue::error(error), id),
                 Ok(None) => Response::value(&self.names(), id),
                 // Refused before the handler takes the operation.
@@ -280,6 +280,26 @@ where
         Ok(wants_answer.then_some(response))
     }
 
+    /// Checks the parameters of a method, if it is served, and charges what it costs above the one request that was charged
+    /// as it was read.
+    fn parse(&mut self, name: &str, params: &serde_json::Value) -> Option<Result<Option<Call>, ParamsError>> {
+        let Some(method) = Method::from_name(name) else {
+            let own = self.handler.own_methods().iter().find(|own| **own == name)?;
+            return Some(Call::parse_own(own, params).map(Some));
+        };
+        if !self.handler.methods().contains(&method) {
+            return None;
+        }
+        let parsed = Call::parse(method, params);
+        let cost = match &parsed {
+            Ok(Some(call)) => call.cost(),
+            Ok(None) => 1,
+            Err(_) => ParamsError::cost(method),
+        };
+        self.rate.charge(cost.saturating_sub(1), Instant::now());
+        Some(parsed)
+    }
+
     async fn call(&mut self, call: Call, deadline: Instant) -> Result<Reply, Error> {
         if Instant::now() >= deadline {
             return Ok(Reply::Answer(RpcReturnValue::error(NO_ANSWER)));
@@ -301,7 +321,8 @@ where
     }
 
     fn names(&self) -> RpcReturnValue {
-        RpcReturnValue::ok(self.handler.methods().iter().map(|method| method.name()).collect::<Vec<_>>())
+        let published = self.handler.methods().iter().map(|method| method.name());
+        RpcReturnValue::ok(published.chain(self.handler.own_methods().iter().copied()).collect::<Vec<_>>())
     }
 
     fn watches_too_many(&self, fresh: &[Watched]) -> bool {

@@ -14,6 +14,11 @@ pub trait Handler: Send + Sync {
         &Method::ALL
     }
 
+    /// Further ones, of the shard's own business logic. A published method is never one of them.
+    fn own_methods(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Answers `call`, in a task of its own: what it holds meanwhile, such as a permit that others wait for, it never
     /// holds for longer because a client does not read. A future that is dropped (the connection ended, or its answer
     /// took too long) may have had its effect.

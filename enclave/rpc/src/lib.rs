@@ -26,7 +26,7 @@ mod metered;
 mod rate;
 mod watched;
 
-pub use call::{Call, Method, ParamsError};
+pub use call::{Call, MAX_SUBMIT_BATCH, Method, ParamsError};
 pub use calls::calls;
 pub use connection::{Error, serve};
 pub use handler::{Handler, Reply, StatusUpdate};

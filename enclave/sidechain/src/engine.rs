@@ -21,12 +21,14 @@ use cloister_wire::{
 use crate::{
     action::{Action, Stop},
     anchoring::Unanchored,
+    choosing::EXECUTION_SHARE,
     extrinsics::Extrinsics,
     inbox::{Inbox, Opened, Opener},
     outbox::Outbox,
     outcomes::Outcomes,
     poison::Suspects,
-    production::{EXECUTION_SHARE, Work},
+    production::Work,
+    reads::Reads,
     recovery::{Kept, Recovered, Recovery, RecoveryError},
     registration::{OwnRegistration, Stated},
     storing::{SnapshotRules, Snapshots},
@@ -36,6 +38,7 @@ use crate::{
 pub struct Engine {
     pub(crate) genesis: H256,
     pub(crate) slot_ms: u32,
+    unbound_getters_allowed: bool,
     pub(crate) shard: ShardId,
     pub(crate) birth: ShardBirth,
     pub(crate) identity: Identity,
@@ -78,6 +81,10 @@ pub struct Engine {
     pub(crate) requested_shard: Option<ShardId>,
     pub(crate) question: Option<Question>,
     pub(crate) questions_asked: u64,
+    /// What calls read of layer one.
+    pub(crate) reads: Reads,
+    /// On which blocks of both chains the program wanted a block and then changed nothing.
+    pub(crate) due_in_vain: Option<(u64, H256)>,
     resync_due: bool,
     pub(crate) stopped: bool,
 }
@@ -147,6 +154,8 @@ pub(crate) struct Head {
 pub(crate) struct View {
     pub number: BlockNumber,
     pub hash: H256,
+    /// It itself, by which more can be read.
+    pub header: VerifiedHeader,
     pub time: Moment,
     pub inbox_length: u64,
     /// Entries that layer one no longer has.
@@ -220,6 +229,7 @@ impl Engine {
         let mut engine = Self {
             genesis: config.genesis,
             slot_ms: config.slot_ms,
+            unbound_getters_allowed: config.unbound_getters_allowed,
             shard: birth.shard_id(&config.genesis),
             registration: OwnRegistration::new(stated),
             extrinsics: Extrinsics::new(ChainVersion { genesis: config.genesis, ..chain_version }),
@@ -255,6 +265,8 @@ impl Engine {
             requested_shard,
             question: None,
             questions_asked: 0,
+            reads: Reads::default(),
+            due_in_vain: None,
             resync_due: false,
             stopped: false,
         };
@@ -285,7 +297,9 @@ impl Engine {
     /// Which calls count.
     pub fn rules(&self) -> Rules {
         // Nobody is root: a shard's money is what was shielded.
-        Rules { program: self.program, max_weight: self.budget, ..Rules::default() }
+        let (program, max_weight) = (self.program, self.budget);
+        let unbound_getters_allowed = self.unbound_getters_allowed;
+        Rules { program, max_weight, unbound_getters_allowed, ..Rules::default() }
     }
 
     /// For opening entries of the inbox.
@@ -372,6 +386,7 @@ impl Engine {
     /// An entry of the inbox was opened.
     pub fn opened(&mut self, number: u64, opened: Opened) {
         self.inbox.opened(number, opened);
+        self.ask_for_calls();
     }
 
     /// The host says which runtime layer one has.
@@ -399,8 +414,11 @@ impl Engine {
     }
 
     /// The answer to an [`Action::AskProof`]; `None` if the host could not get it.
-    pub fn proof(&mut self, question: u64, proof: Option<Vec<Vec<u8>>>) {
-        if self.stopped || self.question.as_ref().is_none_or(|asked| asked.id != question) {
+    pub fn proof(&mut self, question: u64, mut proof: Option<Vec<Vec<u8>>>) {
+        if self.stopped
+            || self.proof_for_calls(question, &mut proof)
+            || self.question.as_ref().is_none_or(|asked| asked.id != question)
+        {
             return;
         }
         let Some(asked) = self.question.take() else { return };
@@ -410,7 +428,10 @@ impl Engine {
         };
         let read = asked.at.read(proof, &asked.keys).and_then(|values| self.learn(&asked, &values));
         match read {
-            Ok(()) => self.ask_next(),
+            Ok(()) => {
+                self.ask_next();
+                self.ask_for_calls();
+            }
             Err(Error::UnknownStorageLayout { .. }) => self.stop(Stop::StorageLayoutUnknown),
             Err(error) if error.stops_for_good() => self.stop(Stop::LayerOne(error)),
             Err(error) => self.actions.push(Action::Refused(error)),
@@ -449,6 +470,7 @@ impl Engine {
         }
         if self.serving {
             self.produce();
+            self.ask_for_calls();
             self.take_snapshot();
         }
     }
@@ -465,5 +487,5 @@ impl Engine {
 }
 
 /// After how long an unanswered question is asked again.
-const QUESTION_TIMEOUT_MS: Moment = 30_000;
+pub(crate) const QUESTION_TIMEOUT_MS: Moment = 30_000;
 const PICOSECONDS_PER_MS: u64 = 1_000_000_000;

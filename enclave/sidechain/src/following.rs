@@ -124,8 +124,9 @@ impl Engine {
             self.actions.push(Action::Open { number, entry });
         }
         let account_free = account.as_ref().map_or(0, |account| account.free.saturating_sub(account.frozen));
-        let (number, hash) = (asked.at.number(), asked.at.hash());
-        self.view = Some(View { number, hash, time, inbox_length, inbox_pruned, settled_pruned, account_free, mode });
+        let (number, hash, header) = (asked.at.number(), asked.at.hash(), asked.at.clone());
+        self.view =
+            Some(View { number, hash, header, time, inbox_length, inbox_pruned, settled_pruned, account_free, mode });
         if self.extrinsics.observe(number, hash, account.map(|account| account.nonce)) && !self.registration.is_proven()
         {
             // What an earlier start sent last took the nonce.

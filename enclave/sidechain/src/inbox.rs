@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use cloister_chain_primitives::{AccountId, Balance, InboxEntry};
 use cloister_keys::ShieldingKeyPair;
-use cloister_stf::{Rules, VerifiedCall, verify};
+use cloister_stf::{Rules, VerifiedCall, verify, verify_bound};
 use cloister_wire::{
     SignatureScope, TrustedOperation,
     envelope::{Context, Purpose},
@@ -58,8 +58,13 @@ impl Opener {
         let plaintext = self.shielding.open(&self.context, cyphertext).ok()?;
         let operation = TrustedOperation::decode_all(&mut plaintext.as_slice()).ok()?;
         let hash = operation.hash();
-        let TrustedOperation::IndirectCall(signed) = operation else { return None };
-        verify(hash, signed, &self.scope, &self.rules).ok()
+        match operation {
+            TrustedOperation::IndirectCall(signed) => verify(hash, signed, &self.scope, &self.rules).ok(),
+            TrustedOperation::IndirectBoundCall(signed) => {
+                verify_bound(hash, signed, &self.context.genesis, &self.scope, &self.rules).ok()
+            }
+            TrustedOperation::DirectCall(_) | TrustedOperation::BoundCall(_) | TrustedOperation::Get(_) => None,
+        }
     }
 }
 
@@ -114,6 +119,11 @@ impl Inbox {
     /// The next entry, if it is opened.
     pub fn peek(&self) -> Option<(u64, &Opened)> {
         self.waiting.front()?.as_ref().map(|opened| (self.first, opened))
+    }
+
+    /// All that are opened, up to the first that is not.
+    pub fn opened_ones(&self) -> impl Iterator<Item = (u64, &Opened)> {
+        (self.first..).zip(self.waiting.iter().map_while(Option::as_ref))
     }
 
     /// Puts back what was taken, in its order.

@@ -20,6 +20,7 @@
 
 mod action;
 mod anchoring;
+mod choosing;
 mod engine;
 mod extrinsics;
 mod following;
@@ -29,17 +30,17 @@ mod outcomes;
 mod poison;
 mod production;
 mod queries;
+mod reads;
 mod recovery;
 mod registration;
 mod storing;
 
 pub use action::{Action, Keep, Stop};
 pub use anchoring::NotNewest;
+pub use choosing::{MAX_CALLS_PER_BLOCK, MAX_INBOX_PER_BLOCK};
 pub use engine::{Engine, Identity, Setup, SetupError};
 pub use inbox::{Opened, Opener};
-pub use production::{
-    MAX_BLOCKS_UNREAD, MAX_CALLS_PER_BLOCK, MAX_CLOCK_AHEAD_MS, MAX_INBOX_PER_BLOCK, MAX_UNANCHORED, Pause,
-};
+pub use production::{MAX_BLOCKS_UNREAD, MAX_CLOCK_AHEAD_MS, MAX_UNANCHORED, Pause};
 pub use queries::{CallRefused, Figures, MAX_QUERY_LIFETIME_BLOCKS, QueryRefused, VerifiedGetter};
 pub use recovery::{BlockFlaw, Kept, RecoveryError};
 pub use storing::SnapshotRules;

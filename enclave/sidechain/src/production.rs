@@ -1,12 +1,11 @@
 //! Making blocks: choose, mark, execute, store, tell. One block at a time.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 
 use cloister_chain_primitives::{AccountId, BlockNumber, H256, Moment, ShardMode};
 use cloister_state::{PreparedDiff, Purpose as Sealed, Scope};
 use cloister_stf::{
-    BlockContext, BlockError, BlockExecution, CallOutcome, Finished, InvokeOutcome, MAX_OPEN_OUTBOX, Refused,
-    VerifiedCall,
+    BlockContext, BlockError, BlockExecution, CallOutcome, Finished, Inputs, InvokeOutcome, Refused, VerifiedCall,
 };
 use cloister_wire::{
     TrustedOperationStatus,
@@ -17,10 +16,11 @@ use codec::Encode;
 use crate::{
     action::{Action, Keep, Stop},
     anchoring,
+    choosing::Batch,
     engine::{Engine, Head, View},
     inbox::Opened,
     outbox::{self, MAX_EXITS_PER_BLOCK, MAX_VERDICTS_PER_BLOCK, OutboxChange},
-    poison::{Company, Item},
+    poison::Item,
     recovery::{self, BlockBody},
 };
 
@@ -58,31 +58,6 @@ pub(crate) enum Work {
     Executed { sequence: u64, block: Box<Pending> },
 }
 
-/// What a block executes.
-#[derive(Default)]
-pub(crate) struct Batch {
-    entries: Vec<(u64, Opened)>,
-    calls: Vec<VerifiedCall>,
-}
-
-impl Batch {
-    fn len(&self) -> usize {
-        self.entries.len().saturating_add(self.calls.len())
-    }
-
-    /// Splits off what comes after so many items.
-    fn split_off(&mut self, executed: usize) -> Self {
-        let entries = self.entries.split_off(executed.min(self.entries.len()));
-        let calls = self.calls.split_off(executed.saturating_sub(self.entries.len()).min(self.calls.len()));
-        Self { entries, calls }
-    }
-
-    fn items(&self) -> Vec<Item> {
-        let entries = self.entries.iter().map(|(number, _)| Item::Entry(*number));
-        entries.chain(self.calls.iter().map(|call| Item::Call(call.hash()))).collect()
-    }
-}
-
 /// A block that is not stored yet. Nobody has heard of it.
 pub(crate) struct Pending {
     block: SignedBlock,
@@ -105,6 +80,8 @@ struct Executed {
     closed: Vec<u64>,
     /// Accounts that left.
     exits: usize,
+    /// What became of what the program does at the beginning of a block, and whether it changed anything.
+    began: (Option<CallOutcome>, bool),
 }
 
 /// A call that is part of the block.
@@ -167,9 +144,11 @@ impl Engine {
         if timestamp < earliest && !self.next_is_suspect() {
             return;
         }
-        let batch = self.choose();
+        let mut batch = self.choose();
+        batch.due = self.is_due(timestamp);
         let items = batch.items();
-        if !(items.is_empty() && self.outbox.verdicts().next().is_none() && !self.accounts_leave())
+        let idle = items.is_empty() && !batch.due;
+        if !(idle && self.outbox.verdicts().next().is_none() && !self.accounts_leave())
             && let Some(sequence) = self.mark(items)
         {
             self.work = Work::Marked { sequence, batch };
@@ -189,54 +168,6 @@ impl Engine {
         }
     }
 
-    /// What the next block executes: inbox first, within the budget of a slot, and in the company that each item may have.
-    fn choose(&mut self) -> Batch {
-        let mut batch = Batch::default();
-        let (mut weight, mut company) = (0u64, None);
-        let mut fits = |engine: &Self, chosen: usize, item: Item, more: u64| {
-            let total = weight.saturating_add(more);
-            let of_item = engine.suspects.company(&item);
-            let company = *company.get_or_insert(of_item);
-            let fits = chosen == 0 || (total <= engine.budget && of_item == company && chosen < company.limit());
-            if fits {
-                weight = total;
-            }
-            fits
-        };
-        // What comes in may have to go back: while too much waits for that, it stays on layer one.
-        let most = if self.outbox.len() < MAX_OUTBOX_FOR_INBOX { MAX_INBOX_PER_BLOCK } else { 0 };
-        while batch.entries.len() < most
-            && let Some((number, opened)) = self.inbox.peek()
-            && fits(self, batch.entries.len(), Item::Entry(number), self.weight_of(opened))
-        {
-            batch.entries.extend(self.inbox.take());
-        }
-        if self.carried.is_empty() {
-            self.carried = VecDeque::from(self.pool.take_ready(MAX_CALLS_PER_BLOCK, self.budget));
-        }
-        while batch.calls.len() < MAX_CALLS_PER_BLOCK
-            && let Some(call) = self.carried.front()
-            && fits(self, batch.len(), Item::Call(call.hash()), call.weight())
-        {
-            batch.calls.extend(self.carried.pop_front());
-        }
-        batch
-    }
-
-    /// What was chosen and not executed is first in line again.
-    fn put_back(&mut self, batch: Batch) {
-        self.inbox.put_back(batch.entries);
-        for call in batch.calls.into_iter().rev() {
-            self.carried.push_front(call);
-        }
-    }
-
-    fn next_is_suspect(&self) -> bool {
-        let entry = self.inbox.peek().map(|(number, _)| Item::Entry(number));
-        let call = self.carried.front().map(|call| Item::Call(call.hash()));
-        entry.or(call).is_some_and(|item| self.suspects.company(&item) != Company::Any)
-    }
-
     /// The mark of a batch is stored.
     fn go_on(&mut self, mut batch: Batch) {
         let (Ok(timestamp), Some(view)) = (self.slot_time(), &self.view) else {
@@ -252,6 +183,8 @@ impl Engine {
             layer_one_head: view.hash,
             mode: view.mode,
         };
+        let unread = self.split_off_unread(&mut batch);
+        self.put_back(unread);
         // The state is untouched by an error, but what was taken out of the queues is gone: going on would lose it.
         match self.execute(context, &batch) {
             Ok((finished, executed)) => {
@@ -265,12 +198,21 @@ impl Engine {
 
     /// Executes on top of the state, which stays as it is, until the block is as large as it may be.
     fn execute(&self, context: BlockContext, batch: &Batch) -> Result<(Finished, Executed), BlockError> {
-        let mut execution = BlockExecution::begin(&self.state, context, self.program)?;
+        let parent = self.head.as_ref().map_or(H256::zero(), |head| head.hash);
+        let inputs = Inputs {
+            randomness: self.state_secret.block_randomness(&parent, context.number, &context.layer_one_head),
+            anchored: self.unanchored.anchored(),
+            layer_one: self.reads.values(&context.layer_one_head),
+        };
+        let mut execution = BlockExecution::begin(&self.state, context, inputs, self.program)?;
         let mut executed = Executed::default();
         for (number, verdict) in self.outbox.verdicts().take(MAX_VERDICTS_PER_BLOCK) {
             execution.settle(number, verdict)?;
             executed.closed.push(number);
         }
+        let outcome = execution.begin_block();
+        let changed = outcome == CallOutcome::Done && execution.written() > 0;
+        executed.began = (Some(outcome), changed);
         for (number, opened) in &batch.entries {
             if execution.written() > MAX_WRITTEN_BYTES {
                 break;
@@ -289,6 +231,9 @@ impl Engine {
                             let (weight, limit) = (call.weight(), self.budget);
                             let reason = Refused::TooHeavy { weight, limit }.to_string();
                             execution.fail_invoke(*number, call, &reason)?
+                        }
+                        Some(call) if !self.is_readable(call) => {
+                            execution.fail_invoke(*number, call, &Refused::LayerOneUnread.to_string())?
                         }
                         call => execution.invoke(*number, call.as_ref())?,
                     };
@@ -346,7 +291,15 @@ impl Engine {
         if context.mode == ShardMode::Retired && executed.exits == 0 {
             self.nobody_left_at = Some(self.height());
         }
-        let idle = inbox_from == inbox_to && executed.direct.is_empty();
+        let (began, wrote) = std::mem::take(&mut executed.began);
+        if let Some(CallOutcome::Failed(reason)) = began {
+            self.actions.push(Action::BeginBlockFailed(reason));
+        }
+        let due = batch.due && wrote;
+        if batch.due && !wrote {
+            self.due_in_vain = Some((self.height(), layer_one_head));
+        }
+        let idle = inbox_from == inbox_to && executed.direct.is_empty() && !due;
         if idle && executed.closed.is_empty() && executed.exits == 0 {
             // No block: nothing happened.
             self.tell_refused(executed.refused);
@@ -410,6 +363,7 @@ impl Engine {
         self.parent_layer_one = block_data.layer_one_number;
         self.head = Some(head);
         self.outbox.apply(&self.genesis, &self.shard, outbox);
+        self.expire();
         self.settle(&items);
         self.suspects.expire(number);
         let indirect = executed.indirect_operations();
@@ -440,14 +394,20 @@ impl Engine {
         }
     }
 
+    pub(crate) fn tell_expired(&mut self, operation: H256) {
+        let error = Some("its last block has passed".into());
+        self.actions.push(Action::Status { operation, status: TrustedOperationStatus::Dropped, error });
+    }
+
     /// Nothing of a batch is on its way any more.
     fn settle(&mut self, items: &[Item]) {
         for item in items {
             self.suspects.acquit(item);
         }
-        if self.carried.is_empty() {
-            self.pool.settled();
-        }
+        self.reads.settle(items);
+        // Whatever was taken and is not in line any more the state tells.
+        let in_line: BTreeSet<&AccountId> = self.carried.iter().map(VerifiedCall::sender).collect();
+        self.pool.settled_except(|sender| in_line.contains(sender));
     }
 
     /// Calls that are no part of a block, and with each the sender's later ones, whose turn can never come.
@@ -459,8 +419,12 @@ impl Engine {
                 self.tell_usurped(call.hash());
                 continue;
             }
+            let status = match refusal {
+                Refused::Expired { .. } => TrustedOperationStatus::Dropped,
+                _ => TrustedOperationStatus::Invalid,
+            };
             let (operation, error) = (call.hash(), Some(refusal.to_string()));
-            self.actions.push(Action::Status { operation, status: TrustedOperationStatus::Invalid, error });
+            self.actions.push(Action::Status { operation, status, error });
             for operation in self.pool.drop_sender(call.sender()) {
                 let error = Some("an earlier call of the sender was refused".into());
                 self.actions.push(Action::Status { operation, status: TrustedOperationStatus::Dropped, error });
@@ -510,14 +474,6 @@ impl Engine {
         }
     }
 
-    fn weight_of(&self, opened: &Opened) -> u64 {
-        match opened {
-            // One that no slot has room for fails without being tried.
-            Opened::Invoke(Some(call)) if call.weight() <= self.budget => call.weight(),
-            Opened::Invoke(_) | Opened::Shield { .. } => ENTRY_WEIGHT,
-        }
-    }
-
     pub(crate) fn height(&self) -> u64 {
         self.head.as_ref().map_or(0, |head| head.header.block_number)
     }
@@ -527,12 +483,6 @@ impl Engine {
     }
 }
 
-/// Most inbox entries that one block consumes.
-pub const MAX_INBOX_PER_BLOCK: usize = 64;
-/// While more entries of the outbox than this are open, nothing of the inbox is consumed.
-const MAX_OUTBOX_FOR_INBOX: u32 = 4 * MAX_OPEN_OUTBOX;
-/// Most direct calls in one block.
-pub const MAX_CALLS_PER_BLOCK: usize = 1_000;
 /// How far the slot time may run ahead of layer one's newest finalized time, in milliseconds.
 pub const MAX_CLOCK_AHEAD_MS: Moment = 30_000;
 /// How many finalized layer-one blocks may have gone by since the newest one whose state was proven. A node that lost
@@ -542,10 +492,6 @@ pub const MAX_BLOCKS_UNREAD: BlockNumber = 20;
 /// Most blocks after the anchored one. At two blocks in a slot of 300 ms they are made in 38 s, well above the 3 s of finality
 /// and the 10 blocks after which an anchor that was lost is sent again.
 pub const MAX_UNANCHORED: u64 = 256;
-/// Share of a slot that is given to executing calls, in percent.
-pub(crate) const EXECUTION_SHARE: u64 = 80;
-/// What crediting a shielding takes, or finding that an entry is nothing; picoseconds.
-const ENTRY_WEIGHT: u64 = 100_000_000;
 /// Bytes of keys and values that a block's calls may have written when another one begins. With what a last call adds, the
 /// block fits a message to the host.
 const MAX_WRITTEN_BYTES: usize = 2 * 1024 * 1024;

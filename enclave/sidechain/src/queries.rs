@@ -2,14 +2,14 @@
 
 use cloister_chain_primitives::{Balance, BlockNumber, H256, Moment, ShardId, ShardMode};
 use cloister_pool::{Admission, Admitted, Refused};
-use cloister_stf::VerifiedCall;
+use cloister_stf::{Context, Rules, VerifiedCall};
 use cloister_wire::{
     BoundGetterSigned, Getter, PublicGetter, SignatureScope, SignedAnswer, TrustedCall, TrustedGetter,
     TrustedOperationStatus, sidechain::SidechainHeader,
 };
 use codec::Encode;
 
-use crate::{action::Action, engine::Engine, poison::Item, production::Pause};
+use crate::{action::Action, engine::Engine, poison::Item, production::Pause, reads::MAX_WAITING};
 
 /// Why a call was not taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -36,6 +36,17 @@ pub enum CallRefused {
         /// Planck.
         fee: Balance,
     },
+    /// The last block that its sender named has passed.
+    #[error("the call has expired: its last block is {last_block}, and the next one is {block}")]
+    Expired {
+        /// That the sender named.
+        last_block: u64,
+        /// The next block's height.
+        block: u64,
+    },
+    /// It reads layer one's state, and too many calls wait for that.
+    #[error("too many calls wait for layer one's state")]
+    TooManyWait,
     /// It ended an enclave twice, the second time alone.
     #[error("the call was set aside: it ended the enclave that executed it")]
     SetAside,
@@ -61,6 +72,11 @@ pub enum QueryRefused {
     /// query at all.
     #[error("the query does not decode or is not signed by the account's owner")]
     NotOwner,
+    /// The shard's configuration wants queries about an account bound to it, to one code and a short time.
+    #[error(
+        "this shard does not answer queries about accounts that can be replayed: use a bound getter (see docs/wire.md)"
+    )]
+    Unbound,
     /// The query's last block has passed.
     #[error("the query has expired")]
     Expired,
@@ -75,10 +91,11 @@ pub enum QueryRefused {
 pub struct VerifiedGetter(Getter);
 
 impl VerifiedGetter {
-    /// Checks that the account asked itself, if the query is about one.
-    pub fn verify(getter: Getter, genesis: &H256, scope: &SignatureScope) -> Result<Self, QueryRefused> {
+    /// Checks that the account asked itself, if the query is about one, and in a form that the configuration allows.
+    pub fn verify(getter: Getter, genesis: &H256, scope: &SignatureScope, rules: &Rules) -> Result<Self, QueryRefused> {
         let by_owner = match &getter {
             Getter::Public(PublicGetter::Inbox | PublicGetter::Outbox(_) | PublicGetter::App(_)) => true,
+            Getter::Trusted(_) if !rules.unbound_getters_allowed => return Err(QueryRefused::Unbound),
             Getter::Trusted(signed) => signed.verify(),
             Getter::Bound(signed) => signed.verify(genesis, &scope.shard, &scope.mrenclave),
         };
@@ -98,6 +115,13 @@ impl Engine {
             ShardMode::Maintenance if matches!(call.call(), TrustedCall::BalanceUnshield(..)) => {}
             ShardMode::Maintenance => return Err(CallRefused::Maintenance),
             ShardMode::Retired => return Err(CallRefused::Retired),
+        }
+        let block = self.height().saturating_add(1);
+        if let Some(last_block) = call.last_block().filter(|last_block| *last_block < block) {
+            return Err(CallRefused::Expired { last_block, block });
+        }
+        if !call.layer_one_reads().is_empty() && self.carried.len() >= MAX_WAITING {
+            return Err(CallRefused::TooManyWait);
         }
         if self.suspects.is_set_aside(&Item::Call(call.hash())) {
             return Err(CallRefused::SetAside);
@@ -135,10 +159,26 @@ impl Engine {
         match &getter.0 {
             Getter::Public(PublicGetter::Inbox) => Ok(Some(cloister_stf::inbox_status(&self.state).encode())),
             Getter::Public(PublicGetter::Outbox(from)) => Ok(Some(self.outbox.proofs(*from).encode())),
-            Getter::Public(PublicGetter::App(_)) => Ok(None),
+            Getter::Public(PublicGetter::App(query)) => {
+                Ok(cloister_stf::answer_public(&self.state, self.program, query, &self.context()))
+            }
             Getter::Trusted(signed) => Ok(self.read(&signed.getter)),
             Getter::Bound(signed) => self.answer_bound(signed).map(|answer| Some(answer.encode())),
         }
+    }
+
+    /// Answers a method of the program's own.
+    pub fn rpc(&self, method: &str, params: &[u8]) -> Result<Result<Vec<u8>, String>, QueryRefused> {
+        if !self.is_serving() {
+            return Err(QueryRefused::NotServing);
+        }
+        self.time_to_sign()?;
+        Ok(cloister_stf::rpc(&self.state, self.program, method, params, &self.context()))
+    }
+
+    /// Where the shard stands with its newest block.
+    fn context(&self) -> Context {
+        cloister_stf::context(&self.state, self.mode(), self.unanchored.anchored())
     }
 
     /// Header of the newest block, if there is one.
@@ -198,6 +238,9 @@ impl Engine {
 
     fn read(&self, getter: &TrustedGetter) -> Option<Vec<u8>> {
         match getter {
+            TrustedGetter::App(owner, query) => {
+                cloister_stf::answer(&self.state, self.program, owner, query, &self.context())
+            }
             TrustedGetter::CallOutcome(account, operation) => self.outcomes.get(account, operation).map(Encode::encode),
             getter => cloister_stf::get(&self.state, getter),
         }

@@ -28,6 +28,6 @@ pub use backend::{BackendError, RawIter};
 pub use commitment::LtHash;
 pub use diff::StateDiff;
 pub use sealing::{Purpose, Scope, SealError};
-pub use secret::{CommitmentKey, EntropyError, StateSecret};
+pub use secret::{BlockRandomness, CommitmentKey, EntropyError, StateSecret};
 pub use shard_state::{PreparedDiff, ShardState};
 pub use snapshot::{Manifest, Point, Restoring, SnapshotError, SnapshotWriter};

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use cloister_chain_primitives::H256;
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -9,6 +10,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 const TAG: &[u8] = b"cloister/1";
 const COMMITMENT: &[u8] = b"state-commitment";
 const HEDGE: &[u8] = b"message-randomness";
+const BLOCK: &[u8] = b"block-randomness";
 
 /// 256 bits drawn for one epoch of one shard's state; never derived from an older secret, so that erasing it really
 /// closes the epoch.
@@ -19,6 +21,11 @@ pub struct StateSecret([u8; 32]);
 /// commitments.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct CommitmentKey(pub(crate) [u8; 32]);
+
+/// From which the random numbers of one block are drawn: the same for whoever has the shard's secret, unknown to all
+/// others. It knows no chance but what is in its input, so that no start of an enclave can draw twice.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct BlockRandomness([u8; 32]);
 
 /// The operating system gave no randomness.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -40,6 +47,12 @@ impl StateSecret {
     /// The key of the epoch's commitments.
     pub fn commitment_key(&self) -> CommitmentKey {
         CommitmentKey(*self.derive(&[TAG, COMMITMENT]))
+    }
+
+    /// The randomness of the block after `parent`, which has this height and rests on this block of layer one.
+    pub fn block_randomness(&self, parent: &H256, number: u64, layer_one_head: &H256) -> BlockRandomness {
+        let parts = [TAG, BLOCK, parent.as_ref(), &number.to_le_bytes(), layer_one_head.as_ref()];
+        BlockRandomness(*self.derive(&parts))
     }
 
     /// The key of one sealed message of this role, given the 256 random bits that stand beside it. A key serves one message,
@@ -80,6 +93,18 @@ impl StateSecret {
     }
 }
 
+impl BlockRandomness {
+    /// One that a test needs to be known.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// 256 bits for this purpose; `count` tells one draw of the block from the others.
+    pub fn draw(&self, domain: &[u8], count: u64) -> [u8; 32] {
+        *blake3::Hasher::new_keyed(&self.0).update(&count.to_le_bytes()).update(domain).finalize().as_bytes()
+    }
+}
+
 impl CommitmentKey {
     /// A key that a test or a benchmark needs to be known.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -93,6 +118,12 @@ impl fmt::Debug for StateSecret {
     }
 }
 
+impl fmt::Debug for BlockRandomness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BlockRandomness(..)")
+    }
+}
+
 impl fmt::Debug for CommitmentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CommitmentKey(..)")
@@ -102,6 +133,8 @@ impl fmt::Debug for CommitmentKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FROZEN_DRAW: &str = "dd1af9ae35d202e5177aab69816f21d0109d239bf9b5beef2d28329916f33d69";
 
     #[test]
     fn derivation_is_frozen() {
@@ -114,6 +147,26 @@ mod tests {
             hex::encode(*secret.message_key("state-diff", &[9; 32])),
             "ba455bdfc8cf1ebf27bbebfd0d822f7abb9e64c27c14015675febb84822ff74a"
         );
+    }
+
+    #[test]
+    fn each_part_of_a_draw_changes_it() {
+        let draw = |secret: u8, parent: u8, number, head: u8, domain: &[u8], count| {
+            let secret = StateSecret::from_bytes([secret; 32]);
+            let randomness = secret.block_randomness(&H256([parent; 32]), number, &H256([head; 32]));
+            hex::encode(randomness.draw(domain, count))
+        };
+        let draws = [
+            draw(7, 1, 2, 3, b"dice", 0),
+            draw(8, 1, 2, 3, b"dice", 0),
+            draw(7, 2, 2, 3, b"dice", 0),
+            draw(7, 1, 3, 3, b"dice", 0),
+            draw(7, 1, 2, 4, b"dice", 0),
+            draw(7, 1, 2, 3, b"coin", 0),
+            draw(7, 1, 2, 3, b"dice", 1),
+        ];
+        assert_eq!(draws.iter().collect::<std::collections::BTreeSet<_>>().len(), draws.len());
+        assert_eq!(draws[0], FROZEN_DRAW);
     }
 
     #[test]

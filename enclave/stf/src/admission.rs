@@ -3,19 +3,19 @@
 use core::fmt;
 
 use cloister_chain_primitives::{AccountId, Balance, H256, Nonce, ShardMode};
-use cloister_wire::{SignatureScope, TrustedCall, TrustedCallSigned};
+use cloister_wire::{BoundCall, BoundCallSigned, SignatureScope, TrustedCall, TrustedCallSigned};
 use frame_support::traits::{
     fungible::Mutate,
     tokens::{Fortitude, Precision, Preservation},
 };
 
 use crate::{
-    Fee, Payments, Program,
+    Fee, MAX_LAYER_ONE_KEY, MAX_LAYER_ONE_READS, Payments, Program,
     ledger::{Nonces, Pallet as Ledger},
     runtime::{Balances, Runtime, System},
 };
 
-/// What the measured configuration says about calls.
+/// What the measured configuration says about calls and queries.
 #[derive(Clone)]
 pub struct Rules {
     /// Whether evidence of a simulated TEE counts, which is when balances may be set out of nothing.
@@ -26,37 +26,69 @@ pub struct Rules {
     pub program: &'static dyn Program,
     /// The largest declared weight of a call, in picoseconds.
     pub max_weight: u64,
+    /// Whether queries about an account are answered in the published form.
+    pub unbound_getters_allowed: bool,
 }
 
 impl Default for Rules {
-    /// Payments of whatever weight, without simulation.
+    /// Payments of whatever weight, without simulation; queries in either form.
     fn default() -> Self {
-        Self { simulation_allowed: false, root: None, program: &Payments, max_weight: u64::MAX }
+        Self {
+            simulation_allowed: false,
+            root: None,
+            program: &Payments,
+            max_weight: u64::MAX,
+            unbound_getters_allowed: true,
+        }
     }
 }
 
 impl fmt::Debug for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { simulation_allowed, root, max_weight, program: _ } = self;
+        let Self { simulation_allowed, root, max_weight, unbound_getters_allowed, program: _ } = self;
         f.debug_struct("Rules")
             .field("simulation_allowed", simulation_allowed)
             .field("root", root)
             .field("max_weight", max_weight)
+            .field("unbound_getters_allowed", unbound_getters_allowed)
             .finish_non_exhaustive()
     }
 }
 
-/// A call whose signature and kind were checked. Only [`verify`] makes one.
+/// A call whose signature and kind were checked. Only [`verify`] and [`verify_bound`] make one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifiedCall {
     hash: H256,
     call: TrustedCall,
     nonce: Nonce,
+    last_block: Option<u64>,
     weight: u64,
     fee: Fee,
+    layer_one_reads: Vec<Vec<u8>>,
 }
 
 impl VerifiedCall {
+    fn new(
+        hash: H256,
+        call: TrustedCall,
+        nonce: Nonce,
+        last_block: Option<u64>,
+        rules: &Rules,
+    ) -> Result<Self, Refused> {
+        let (weight, limit) = (rules.program.weight(&call), rules.max_weight);
+        if weight > limit {
+            return Err(Refused::TooHeavy { weight, limit });
+        }
+        let layer_one_reads = rules.program.layer_one_reads(&call);
+        if layer_one_reads.len() > MAX_LAYER_ONE_READS
+            || layer_one_reads.iter().any(|key| key.len() > MAX_LAYER_ONE_KEY)
+        {
+            return Err(Refused::TooManyReads);
+        }
+        let fee = rules.program.fee(&call);
+        Ok(Self { hash, call, nonce, last_block, weight, fee, layer_one_reads })
+    }
+
     /// Hash of the operation that carried the call.
     pub fn hash(&self) -> H256 {
         self.hash
@@ -77,6 +109,11 @@ impl VerifiedCall {
         self.nonce
     }
 
+    /// The last block that may hold it, if its sender named one.
+    pub fn last_block(&self) -> Option<u64> {
+        self.last_block
+    }
+
     /// Its declared weight in picoseconds.
     pub fn weight(&self) -> u64 {
         self.weight
@@ -85,6 +122,11 @@ impl VerifiedCall {
     /// What its sender pays.
     pub fn fee(&self) -> Fee {
         self.fee
+    }
+
+    /// Storage keys of layer one whose values it needs.
+    pub fn layer_one_reads(&self) -> &[Vec<u8>] {
+        &self.layer_one_reads
     }
 }
 
@@ -115,6 +157,20 @@ pub enum Refused {
         /// The largest that is allowed.
         limit: u64,
     },
+    /// It names more of layer one's storage than it may.
+    #[error("the call names more than {MAX_LAYER_ONE_READS} keys of layer one, or one above {MAX_LAYER_ONE_KEY} bytes")]
+    TooManyReads,
+    /// The host brings no proof of what the call reads of layer one.
+    #[error("layer one's state could not be read")]
+    LayerOneUnread,
+    /// The last block that its sender named has passed.
+    #[error("the call has expired: its last block is {last_block}, and block {block} is being made")]
+    Expired {
+        /// That the sender named.
+        last_block: u64,
+        /// That would hold the call.
+        block: u64,
+    },
     /// Not the next call of its sender.
     #[error("nonce is {got}, expected {expected}")]
     Nonce {
@@ -143,7 +199,8 @@ pub enum Refused {
     Panicked,
 }
 
-/// Checks what can be checked of a call without the state. `hash` is that of the operation that carried it.
+/// Checks what can be checked of a call in the published form without the state. `hash` is that of the operation that
+/// carried it.
 pub fn verify(
     hash: H256,
     signed: TrustedCallSigned,
@@ -153,7 +210,30 @@ pub fn verify(
     if !signed.verify(scope) {
         return Err(Refused::Signature);
     }
-    match &signed.call {
+    permit(&signed.call, scope, rules)?;
+    VerifiedCall::new(hash, signed.call, signed.nonce, None, rules)
+}
+
+/// As [`verify`], of a call that its sender signed for the chain with `genesis` and a last block. Whether that has passed
+/// only the state tells.
+pub fn verify_bound(
+    hash: H256,
+    signed: BoundCallSigned,
+    genesis: &H256,
+    scope: &SignatureScope,
+    rules: &Rules,
+) -> Result<VerifiedCall, Refused> {
+    if !signed.verify(genesis, scope) {
+        return Err(Refused::Signature);
+    }
+    let BoundCall { call, nonce, last_block } = signed.bound;
+    permit(&call, scope, rules)?;
+    VerifiedCall::new(hash, call, nonce, Some(last_block), rules)
+}
+
+/// Whether clients may make a call.
+fn permit(call: &TrustedCall, scope: &SignatureScope, rules: &Rules) -> Result<(), Refused> {
+    match call {
         TrustedCall::Noop(_) | TrustedCall::BalanceTransfer(..) | TrustedCall::App(..) => {}
         TrustedCall::BalanceSetBalance(..) if !rules.simulation_allowed => return Err(Refused::SimulationForbidden),
         TrustedCall::BalanceSetBalance(sender, ..) if rules.root.as_ref() != Some(sender) => {
@@ -164,20 +244,20 @@ pub fn verify(
         TrustedCall::BalanceUnshield(..) => {}
         TrustedCall::BalanceShield(..) | TrustedCall::TimestampSet(..) => return Err(Refused::EnclaveOnly),
     }
-    let weight = rules.program.weight(&signed.call);
-    if weight > rules.max_weight {
-        return Err(Refused::TooHeavy { weight, limit: rules.max_weight });
-    }
-    let fee = rules.program.fee(&signed.call);
-    Ok(VerifiedCall { hash, call: signed.call, nonce: signed.nonce, weight, fee })
+    Ok(())
 }
 
-/// Checks a call against the state, takes its nonce and the fee. Inside externalities.
-pub(crate) fn admit(call: &VerifiedCall, mode: ShardMode, fee: Balance) -> Result<(), Refused> {
+/// Checks a call against the state that block `block` begins with, takes its nonce and the fee. Inside externalities.
+pub(crate) fn admit(call: &VerifiedCall, block: u64, mode: ShardMode, fee: Balance) -> Result<(), Refused> {
     match (mode, &call.call) {
         (ShardMode::Open, _) | (ShardMode::Maintenance, TrustedCall::BalanceUnshield(..)) => {}
         (ShardMode::Maintenance, _) => return Err(Refused::Maintenance),
         (ShardMode::Retired, _) => return Err(Refused::Retired),
+    }
+    if let Some(last_block) = call.last_block
+        && block > last_block
+    {
+        return Err(Refused::Expired { last_block, block });
     }
     let sender = call.sender();
     let expected = Nonces::<Runtime>::get(sender);

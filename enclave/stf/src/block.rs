@@ -1,7 +1,11 @@
 //! Execution of one block on top of a state that it does not change: the result is a diff.
 
 use core::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    cell::Cell,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use cloister_chain_primitives::{Balance, BlockNumber, H256, Hashing, Moment, ShardMode};
 use cloister_state::ShardState;
@@ -10,7 +14,7 @@ use frame_support::traits::{OnFinalize, OnInitialize, UnfilteredDispatchable};
 use sp_state_machine::OverlayedChanges;
 
 use crate::{
-    BlockError, CallOutcome, Finished, InvokeOutcome, Owed, Program, Refused, VerifiedCall,
+    BlockError, CallOutcome, Execution, Finished, Inputs, InvokeOutcome, Owed, Program, Refused, VerifiedCall,
     admission::admit,
     ledger::{Books, Inbox, LayerOne, Outbox, Pallet as Ledger},
     meter::Meter,
@@ -38,9 +42,12 @@ pub struct BlockContext {
 pub struct BlockExecution<'a> {
     state: &'a ShardState,
     overlay: OverlayedChanges<Hashing>,
-    number: u64,
+    context: BlockContext,
+    inputs: Arc<Inputs>,
     pub(crate) mode: ShardMode,
     program: &'static dyn Program,
+    /// Random numbers drawn.
+    draws: u64,
     written: usize,
     /// The number of the first entry of the outbox that the block may open.
     pub(crate) outbox_from: u64,
@@ -52,12 +59,13 @@ impl<'a> BlockExecution<'a> {
     pub fn begin(
         state: &'a ShardState,
         context: BlockContext,
+        inputs: Inputs,
         program: &'static dyn Program,
     ) -> Result<Self, BlockError> {
         let BlockContext { number, timestamp, layer_one_number, layer_one_head, mode } = context;
-        let (overlay, written, opened) = (OverlayedChanges::default(), 0, Vec::new());
+        let (overlay, inputs, written, opened) = (OverlayedChanges::default(), Arc::new(inputs), 0, Vec::new());
         let outbox_from = read::books(state).outbox_next;
-        let mut block = Self { state, overlay, number, mode, program, written, outbox_from, opened };
+        let mut block = Self { state, overlay, context, inputs, mode, program, draws: 0, written, outbox_from, opened };
         block
             .attempt(|| {
                 let expected = System::block_number().saturating_add(1);
@@ -89,13 +97,13 @@ impl<'a> BlockExecution<'a> {
     /// one that is executed has used its nonce and paid its fee, whatever fails.
     pub fn invoke(&mut self, number: u64, call: Option<&VerifiedCall>) -> Result<InvokeOutcome, BlockError> {
         let program = self.program;
-        self.invoke_and(number, call, |call| program.execute(call.call()))
+        self.invoke_and(number, call, |call, execution| program.execute(call.call(), execution))
     }
 
     /// Consumes inbox entry `number` with nonce and fee of the call in it, which fails for this reason without being
     /// tried.
     pub fn fail_invoke(&mut self, number: u64, call: &VerifiedCall, reason: &str) -> Result<InvokeOutcome, BlockError> {
-        self.invoke_and(number, Some(call), |_| Err(reason.into()))
+        self.invoke_and(number, Some(call), |_, _| Err(reason.into()))
     }
 
     /// Consumes inbox entry `number`, a call, without looking at it.
@@ -110,7 +118,16 @@ impl<'a> BlockExecution<'a> {
     /// Tries a call. A refused one is not part of the block.
     pub fn call(&mut self, call: &VerifiedCall) -> Result<CallOutcome, Refused> {
         let program = self.program;
-        self.admit_and(call, call.fee().direct(), || program.execute(call.call()))
+        self.admit_and(call, call.fee().direct(), |execution| program.execute(call.call(), execution))
+    }
+
+    /// Runs what the program does at the beginning of a block. A failure changes nothing.
+    pub fn begin_block(&mut self) -> CallOutcome {
+        let program = self.program;
+        if program.begin_block_weight() == 0 {
+            return CallOutcome::Done;
+        }
+        self.metered(&[], |execution| program.begin_block(execution))
     }
 
     /// Entries of the outbox that were opened so far, ascending by number.
@@ -125,7 +142,7 @@ impl<'a> BlockExecution<'a> {
 
     /// Closes the block, unless money was made or lost in it.
     pub fn finish(mut self) -> Result<Finished, BlockError> {
-        let number = self.number;
+        let number = self.context.number;
         let books = self.attempt(|| {
             AllPalletsWithSystem::on_finalize(number);
             balanced().ok_or(BlockError::Issuance)
@@ -148,11 +165,11 @@ impl<'a> BlockExecution<'a> {
         &mut self,
         number: u64,
         call: Option<&VerifiedCall>,
-        execute: impl FnOnce(&VerifiedCall) -> Result<(), String>,
+        execute: impl FnOnce(&VerifiedCall, &Execution<'_>) -> Result<(), String>,
     ) -> Result<InvokeOutcome, BlockError> {
         self.set_aside_invoke(number)?;
         let Some(call) = call else { return Ok(InvokeOutcome::Unreadable) };
-        Ok(match self.admit_and(call, call.fee().indirect(), || execute(call)) {
+        Ok(match self.admit_and(call, call.fee().indirect(), |execution| execute(call, execution)) {
             Ok(outcome) => InvokeOutcome::Executed(outcome),
             Err(refused) => InvokeOutcome::Refused(refused),
         })
@@ -162,25 +179,37 @@ impl<'a> BlockExecution<'a> {
         &mut self,
         call: &VerifiedCall,
         fee: Balance,
-        execute: impl FnOnce() -> Result<(), String>,
+        execute: impl FnOnce(&Execution<'_>) -> Result<(), String>,
     ) -> Result<CallOutcome, Refused> {
-        let mode = self.mode;
-        self.transact(|| admit(call, mode, fee)).unwrap_or(Err(Refused::Panicked))?;
-        let mut meter = Meter::default();
+        let (number, mode) = (self.context.number, self.mode);
+        self.transact(|| admit(call, number, mode, fee)).unwrap_or(Err(Refused::Panicked))?;
+        self.written = self.written.saturating_add(ADMISSION_BYTES);
+        Ok(self.metered(call.layer_one_reads(), execute))
+    }
+
+    /// Runs a part of the program on metered storage, and takes back what it did unless it succeeds and the books agree.
+    fn metered(
+        &mut self,
+        layer_one_keys: &[Vec<u8>],
+        execute: impl FnOnce(&Execution<'_>) -> Result<(), String>,
+    ) -> CallOutcome {
+        let (mut meter, draws, inputs) = (Meter::default(), Cell::new(self.draws), Arc::clone(&self.inputs));
+        let execution = Execution::new(&self.context, &inputs, layer_one_keys, &draws);
         let result = self.transact_on(|overlay, state| {
-            meter.run(overlay, state, execute)?;
+            meter.run(overlay, state, || execute(&execution))?;
             // Whatever is wrong with a call, it must not cost the block.
             read::with(overlay, state, balanced).map(drop).ok_or_else(|| BlockError::Issuance.to_string())
         });
-        self.written = self.written.saturating_add(ADMISSION_BYTES).saturating_add(meter.written());
-        Ok(match result {
+        self.draws = draws.get();
+        self.written = self.written.saturating_add(meter.written());
+        match result {
             Ok(Ok(())) => {
                 self.note_opened();
                 CallOutcome::Done
             }
             Ok(Err(reason)) => CallOutcome::Failed(reason),
             Err(Panicked) => CallOutcome::Failed(meter.stopped().map_or("panicked".into(), |stop| stop.to_string())),
-        })
+        }
     }
 
     /// Looks what the last change has opened in the outbox.
@@ -237,7 +266,7 @@ impl<'a> BlockExecution<'a> {
 
 impl fmt::Debug for BlockExecution<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BlockExecution({})", self.number)
+        write!(f, "BlockExecution({})", self.context.number)
     }
 }
 
@@ -278,7 +307,7 @@ mod tests {
     }
 
     fn begin(state: &ShardState) -> BlockExecution<'_> {
-        let mut block = BlockExecution::begin(state, CONTEXT, &Payments).unwrap();
+        let mut block = BlockExecution::begin(state, CONTEXT, Inputs::none(), &Payments).unwrap();
         let outcome = block.shield(0, Some(Alice.to_account_id()), 1 << 60, &Bob.to_account_id());
         assert_eq!(outcome, Ok(ShieldOutcome::Credited));
         block
@@ -299,7 +328,7 @@ mod tests {
         assert_eq!(quiet.call(&noop()), Ok(CallOutcome::Done));
 
         let mut block = begin(&state);
-        let outcome = block.admit_and(&noop(), noop().fee().direct(), || {
+        let outcome = block.admit_and(&noop(), noop().fee().direct(), |_| {
             unhashed::put(b"outside", &1u8);
             dispatch::credit(&Bob.to_account_id(), 1 << 60).unwrap();
             with_transaction(|| -> TransactionOutcome<Result<(), DispatchError>> {
@@ -344,7 +373,7 @@ mod tests {
         assert_eq!(quiet.call(&noop()), Ok(CallOutcome::Done));
         let mut block = begin(&state);
         let outcome =
-            block.admit_and(&noop(), noop().fee().direct(), || dispatch::credit(&Bob.to_account_id(), 1 << 60));
+            block.admit_and(&noop(), noop().fee().direct(), |_| dispatch::credit(&Bob.to_account_id(), 1 << 60));
         assert_eq!(outcome, Ok(CallOutcome::Failed("the balances do not sum up to what the books say".into())));
         assert_eq!(block.finish(), quiet.finish());
     }

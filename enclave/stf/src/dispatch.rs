@@ -19,10 +19,7 @@ use crate::{
 pub fn call(call: &TrustedCall) -> Result<(), String> {
     match call {
         TrustedCall::Noop(_) => Ok(()),
-        TrustedCall::BalanceTransfer(from, to, amount) => {
-            let transfer = pallet_balances::Call::transfer_allow_death { dest: to.clone(), value: *amount };
-            dispatch(transfer.into(), RuntimeOrigin::signed(from.clone()))
-        }
+        TrustedCall::BalanceTransfer(from, to, amount) => transfer(from, to, *amount),
         TrustedCall::BalanceSetBalance(_, account, free, reserved) => set_balance(account, *free, *reserved),
         // That the shard is this one is checked by `verify`.
         TrustedCall::BalanceUnshield(from, to, amount, _) => unshield(from, to, *amount),
@@ -30,6 +27,12 @@ pub fn call(call: &TrustedCall) -> Result<(), String> {
         // `verify` lets none of these through.
         TrustedCall::BalanceShield(..) | TrustedCall::TimestampSet(..) => Err("not a client's call".into()),
     }
+}
+
+/// Pays; the sender's account is closed if less than the existential deposit is left.
+pub fn transfer(from: &AccountId, to: &AccountId, amount: Balance) -> Result<(), String> {
+    let transfer = pallet_balances::Call::transfer_allow_death { dest: to.clone(), value: amount };
+    dispatch(transfer.into(), RuntimeOrigin::signed(from.clone()))
 }
 
 /// Makes new money that lies in the shard's escrow on layer one.

@@ -18,7 +18,10 @@
 #![warn(missing_docs)]
 
 mod admission;
+mod app;
+mod asking;
 mod block;
+mod context;
 mod dispatch;
 mod genesis;
 pub mod ledger;
@@ -31,13 +34,16 @@ mod read;
 pub mod runtime;
 mod scratch;
 
-pub use admission::{Refused, Rules, VerifiedCall, verify};
+pub use admission::{Refused, Rules, VerifiedCall, verify, verify_bound};
+pub use app::{App, WithApp};
+pub use asking::{answer, answer_public, context, due, rpc};
 pub use block::{BlockContext, BlockExecution};
+pub use context::{Context, Execution, Inputs, LayerOneValues, pot};
 pub use genesis::{Entry, GenesisError, genesis_storage, metadata};
 pub use meter::{MAX_BYTES, MAX_READS, MAX_WRITES};
 pub use outbox::{MAX_OPEN_OUTBOX, Owed};
 pub use outcome::{BlockError, CallOutcome, Finished, InvokeOutcome, ShieldOutcome};
-pub use program::{Fee, Payments, Program};
+pub use program::{Fee, MAX_LAYER_ONE_KEY, MAX_LAYER_ONE_READS, Payments, Program};
 pub use read::{
     account_count, account_exists, books, can_pay_fee, free_balance, get, inbox_status, layer_one_head, nonce, outbox,
     reserved_balance, total_issuance,

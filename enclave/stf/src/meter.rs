@@ -40,12 +40,12 @@ pub(crate) struct Meter {
 impl Meter {
     /// Runs a call on storage that is metered. A call that exceeds its share is unwound; whoever catches that asks
     /// [`Meter::stopped`] before it believes in any other reason.
-    pub(crate) fn run(
+    pub(crate) fn run<T>(
         &mut self,
         overlay: &mut OverlayedChanges<Hashing>,
         state: &ShardState,
-        call: impl FnOnce() -> Result<(), String>,
-    ) -> Result<(), String> {
+        call: impl FnOnce() -> Result<T, String>,
+    ) -> Result<T, String> {
         let mut storage = Metered { inner: Ext::new(overlay, state, None), state, meter: &mut *self };
         let result = set_and_run_with_externalities(&mut storage, call);
         // A call that caught the unwinding itself has failed all the same.

@@ -1,14 +1,14 @@
 //! What calls do.
 
-use cloister_chain_primitives::{Balance, DIRECT_CALL_FEE, UNSHIELD_FEE};
+use cloister_chain_primitives::{AccountId, Balance, DIRECT_CALL_FEE, UNSHIELD_FEE};
 use cloister_wire::TrustedCall;
 
-use crate::dispatch;
+use crate::{Context, Execution, dispatch};
 
 /// What the calls of a shard do and what they weigh.
 ///
-/// Every enclave of a shard must come to the same result: a program looks at nothing but the call and the storage in
-/// whose externalities it runs.
+/// Every enclave of a shard must come to the same result: a program looks at nothing but its arguments and the storage in
+/// whose externalities it runs. Most write an [`App`](crate::App), which decodes what the engine passes on as bytes.
 pub trait Program: Send + Sync {
     /// Declared weight: picoseconds of execution on the reference machine, as FRAME's `ref_time`. An upper bound for
     /// every state, because a slot is filled by it before anything runs.
@@ -16,7 +16,7 @@ pub trait Program: Send + Sync {
 
     /// Executes an admitted call, inside externalities. What it changed is taken back if it fails, panics or exceeds
     /// its share of storage. The reason is what the sender reads, and enclaves agree on it.
-    fn execute(&self, call: &TrustedCall) -> Result<(), String>;
+    fn execute(&self, call: &TrustedCall, execution: &Execution<'_>) -> Result<(), String>;
 
     /// What the call's sender pays, whatever becomes of the call once it is admitted.
     fn fee(&self, call: &TrustedCall) -> Fee {
@@ -27,7 +27,53 @@ pub trait Program: Send + Sync {
             _ => Fee { work: DIRECT_CALL_FEE, layer_one },
         }
     }
+
+    /// Storage keys of layer one that must be proven before the call can be executed: [`MAX_LAYER_ONE_READS`] at most, of
+    /// [`MAX_LAYER_ONE_KEY`] bytes each. They depend on nothing but the call.
+    fn layer_one_reads(&self, _call: &TrustedCall) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    /// Declared weight of [`Self::begin_block`]. 0 says that there is none.
+    fn begin_block_weight(&self) -> u64 {
+        0
+    }
+
+    /// Runs in every block before its calls, inside externalities. What it changed is taken back if it fails.
+    fn begin_block(&self, _execution: &Execution<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether a block must be made for [`Self::begin_block`] alone. `next` is where that block would stand.
+    fn due(&self, _next: &Context) -> bool {
+        false
+    }
+
+    /// Answers `owner`'s query about the account.
+    fn answer(&self, _owner: &AccountId, _query: &[u8], _context: &Context) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Answers anybody's query.
+    fn answer_public(&self, _query: &[u8], _context: &Context) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Methods of the worker's RPC that are the program's own. Names that the worker has already stay the worker's.
+    fn methods(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Answers one of them.
+    fn rpc(&self, _method: &str, _params: &[u8], _context: &Context) -> Result<Vec<u8>, String> {
+        Err("no such method".into())
+    }
 }
+
+/// Most keys of layer one that a call may name.
+pub const MAX_LAYER_ONE_READS: usize = 4;
+/// Most bytes of each.
+pub const MAX_LAYER_ONE_KEY: usize = 128;
 
 /// What a call costs, in planck.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -68,7 +114,7 @@ impl Program for Payments {
         }
     }
 
-    fn execute(&self, call: &TrustedCall) -> Result<(), String> {
+    fn execute(&self, call: &TrustedCall, _: &Execution<'_>) -> Result<(), String> {
         dispatch::call(call)
     }
 }

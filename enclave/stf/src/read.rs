@@ -96,6 +96,6 @@ pub(crate) fn with<R>(overlay: &mut OverlayedChanges<Hashing>, state: &ShardStat
     set_and_run_with_externalities(&mut Ext::new(overlay, state, None), f)
 }
 
-fn read<R>(state: &ShardState, f: impl FnOnce() -> R) -> R {
+pub(crate) fn read<R>(state: &ShardState, f: impl FnOnce() -> R) -> R {
     with(&mut OverlayedChanges::default(), state, f)
 }

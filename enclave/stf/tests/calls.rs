@@ -4,7 +4,7 @@ mod shard;
 
 use cloister_chain_primitives::{AccountId, Balance, DIRECT_CALL_FEE, EXISTENTIAL_DEPOSIT, H256, UNIT};
 use cloister_stf::{
-    BlockContext, BlockError, BlockExecution, CallOutcome, Payments, Program, Refused, Rules, VerifiedCall,
+    BlockContext, BlockError, BlockExecution, CallOutcome, Inputs, Payments, Program, Refused, Rules, VerifiedCall,
     account_exists, books, free_balance, get, nonce, reserved_balance, total_issuance,
 };
 use cloister_wire::{ParentchainId, ShardId, SignatureScope, TrustedCall, TrustedGetter};
@@ -254,7 +254,7 @@ fn a_block_follows_its_parent() {
     let mut shard = Shard::with_alice();
     shard.block(|_| ());
     let good = shard.context();
-    let begin = |context| BlockExecution::begin(&shard.state, context, &Payments).map(drop);
+    let begin = |context| BlockExecution::begin(&shard.state, context, Inputs::none(), &Payments).map(drop);
     assert_eq!(begin(good), Ok(()));
     assert_eq!(begin(BlockContext { timestamp: 600, layer_one_number: 2, ..good }), Ok(()), "equal is enough");
     assert_eq!(begin(BlockContext { number: 2, ..good }), Err(BlockError::Number { expected: 3, got: 2 }));

@@ -4,7 +4,7 @@ mod shard;
 
 use cloister_chain_primitives::{Balance, DIRECT_CALL_FEE, EXISTENTIAL_DEPOSIT, UNIT, UNSHIELD_FEE};
 use cloister_stf::{
-    CallOutcome, Fee, InvokeOutcome, Payments, Program, Refused, Rules, VerifiedCall, books, can_pay_fee,
+    CallOutcome, Execution, Fee, InvokeOutcome, Payments, Program, Refused, Rules, VerifiedCall, books, can_pay_fee,
 };
 use cloister_wire::TrustedCall;
 use shard::{Shard, changes, indirect, sign, transfer, unshield, verified_by};
@@ -105,8 +105,8 @@ impl Program for Greedy {
         Payments.weight(call)
     }
 
-    fn execute(&self, call: &TrustedCall) -> Result<(), String> {
-        Payments.execute(call)
+    fn execute(&self, call: &TrustedCall, execution: &Execution<'_>) -> Result<(), String> {
+        Payments.execute(call, execution)
     }
 
     fn fee(&self, _: &TrustedCall) -> Fee {

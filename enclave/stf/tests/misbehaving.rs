@@ -6,7 +6,7 @@ use std::{cell::Cell, panic, thread};
 
 use cloister_chain_primitives::UNIT;
 use cloister_stf::{
-    CallOutcome, InvokeOutcome, MAX_BYTES, MAX_READS, MAX_WRITES, Payments, Program, Rules, free_balance,
+    CallOutcome, Execution, InvokeOutcome, MAX_BYTES, MAX_READS, MAX_WRITES, Payments, Program, Rules, free_balance,
     runtime::Balances,
 };
 use cloister_wire::TrustedCall;
@@ -35,10 +35,10 @@ impl Program for Does {
         Payments.weight(call)
     }
 
-    fn execute(&self, call: &TrustedCall) -> Result<(), String> {
+    fn execute(&self, call: &TrustedCall, execution: &Execution<'_>) -> Result<(), String> {
         match call {
             TrustedCall::Noop(_) => (self.0)(),
-            call => Payments.execute(call),
+            call => Payments.execute(call, execution),
         }
     }
 }

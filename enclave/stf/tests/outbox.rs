@@ -7,7 +7,7 @@ use cloister_chain_primitives::{
     outbox::{OutboxTree, outbox_id},
 };
 use cloister_stf::{
-    BlockError, CallOutcome, InvokeOutcome, MAX_OPEN_OUTBOX, Owed, Payments, Program, Rules, ShieldOutcome,
+    BlockError, CallOutcome, Execution, InvokeOutcome, MAX_OPEN_OUTBOX, Owed, Payments, Program, Rules, ShieldOutcome,
     VerifiedCall, account_count, account_exists, books, get, nonce, outbox, total_issuance,
 };
 use cloister_wire::{TrustedCall, TrustedGetter};
@@ -123,8 +123,8 @@ impl Program for Spoilt {
         Payments.weight(call)
     }
 
-    fn execute(&self, call: &TrustedCall) -> Result<(), String> {
-        Payments.execute(call)?;
+    fn execute(&self, call: &TrustedCall, execution: &Execution<'_>) -> Result<(), String> {
+        Payments.execute(call, execution)?;
         (self.0)()
     }
 }

@@ -4,8 +4,8 @@ use cloister_chain_primitives::{AccountId, Balance, Nonce, Request, ShardBirth};
 use cloister_client::worker::{Error, Operation, Pin, Worker};
 use cloister_simulation::key;
 use cloister_wire::{
-    BoundGetter, BoundGetterSigned, Getter, InboxStatus, PublicGetter, SignatureScope, SignedAnswer, TrustedCall,
-    TrustedCallSigned, TrustedGetter, TrustedOperation,
+    BoundCall, BoundCallSigned, BoundGetter, BoundGetterSigned, Getter, InboxStatus, PublicGetter, SignatureScope,
+    SignedAnswer, TrustedCall, TrustedCallSigned, TrustedGetter, TrustedGetterSigned, TrustedOperation,
     envelope::{self, Context, Purpose},
 };
 use codec::{Decode, Encode};
@@ -51,7 +51,17 @@ impl Client {
     /// A call that the user signed, encrypted to the shard.
     pub fn request(&self, call: TrustedCall, nonce: Nonce) -> Request {
         let signature = MultiSignature::Sr25519(self.pair.sign(&self.scope.call_bytes(&call, nonce)));
-        let operation = TrustedOperation::DirectCall(TrustedCallSigned { call, nonce, signature });
+        self.sealed(&TrustedOperation::DirectCall(TrustedCallSigned { call, nonce, signature }))
+    }
+
+    /// The same up to a last block.
+    pub fn request_until(&self, last_block: u64, call: TrustedCall, nonce: Nonce) -> Request {
+        let bound = BoundCall { call, nonce, last_block };
+        let signature = MultiSignature::Sr25519(self.pair.sign(&bound.signed_bytes(&self.genesis, &self.scope)));
+        self.sealed(&TrustedOperation::BoundCall(BoundCallSigned { bound, signature }))
+    }
+
+    fn sealed(&self, operation: &TrustedOperation) -> Request {
         let context = Context { genesis: self.genesis, shard: self.scope.shard, purpose: Purpose::Request };
         let keys = &self.birth.shielding_keys;
         let cyphertext = envelope::seal(&context, keys.epoch, &keys.hpke, &operation.encode()).unwrap();
@@ -101,6 +111,14 @@ impl Client {
         let signature = ed25519::Signature::from_raw(answer.signature);
         assert!(ed25519::Pair::verify(&signature, message, &self.incarnation), "not the incarnation's answer");
         Ok(answer.value.map(|value| T::decode(&mut value.as_slice()).unwrap()))
+    }
+
+    /// Asks in the published form, which whoever sees it can repeat.
+    pub async fn read_unbound<T: Decode>(&self, getter: TrustedGetter) -> Result<Option<T>, Error> {
+        let signature = MultiSignature::Sr25519(self.pair.sign(&getter.encode()));
+        let getter = Getter::Trusted(TrustedGetterSigned { getter, signature });
+        let answer = self.worker.execute_getter(self.scope.shard, &getter).await?;
+        Ok(answer.map(|value| T::decode(&mut value.as_slice()).unwrap()))
     }
 
     pub async fn balance(&self) -> Result<Balance, Error> {

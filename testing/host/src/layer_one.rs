@@ -46,6 +46,8 @@ pub(crate) struct Beat {
 struct Inner {
     chain: Chain,
     voters: Voters,
+    /// What enclaves are configured otherwise than usual.
+    configure: fn(&mut MeasuredConfig),
     storage: Storage,
     bridge: Bridge,
     registry: Registry,
@@ -65,14 +67,19 @@ impl LayerOne {
 
     /// The same for enclaves of this program.
     pub fn of_program(program: PathBuf) -> Self {
-        Self::with_chain(program, Chain::new(0))
+        Self::with_chain(program, Chain::new(0), |_| ())
+    }
+
+    /// One whose enclaves answer no replayable queries.
+    pub fn without_unbound_getters() -> Self {
+        Self::with_chain(process::simulated(), Chain::new(0), |config| config.unbound_getters_allowed = false)
     }
 
     /// Another chain with the same specification, authorities and history but for its block 0.
     pub fn start_another() -> Self {
         let mut chain = Chain::new(0);
         chain.headers[0].extrinsics_root = H256::repeat_byte(0xa0);
-        Self::with_chain(process::simulated(), chain)
+        Self::with_chain(process::simulated(), chain, |_| ())
     }
 
     /// What becomes of it from now on, apart from this one.
@@ -81,16 +88,19 @@ impl LayerOne {
         Self::run(self.program.clone(), inner)
     }
 
-    fn with_chain(program: PathBuf, chain: Chain) -> Self {
+    fn with_chain(program: PathBuf, chain: Chain, configure: fn(&mut MeasuredConfig)) -> Self {
         let voters = Voters::new(0, 1..=4);
         let mut storage = BTreeMap::new();
         storage.insert(storage::enclave_bridge_version(), storage::ENCLAVE_BRIDGE_VERSION.encode());
         storage.insert(storage::teerex_version(), storage::TEEREX_VERSION.encode());
         storage.insert(storage::sidechain_version(), storage::SIDECHAIN_VERSION.encode());
-        let registry = Registry::new(chain.config(&voters).simulated_measurement(&process::hash(&program)));
+        let mut config = chain.config(&voters);
+        configure(&mut config);
+        let registry = Registry::new(config.simulated_measurement(&process::hash(&program)));
         let inner = Inner {
             chain,
             voters,
+            configure,
             storage,
             bridge: Bridge::default(),
             registry,
@@ -118,7 +128,9 @@ impl LayerOne {
     /// What enclaves that follow this chain measure.
     pub fn config(&self) -> MeasuredConfig {
         let inner = self.lock();
-        inner.chain.config(&inner.voters)
+        let mut config = inner.chain.config(&inner.voters);
+        (inner.configure)(&mut config);
+        config
     }
 
     /// The enclaves' program.

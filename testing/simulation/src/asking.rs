@@ -37,7 +37,7 @@ impl World {
     }
 
     pub fn answer(&self, shard: &ShardId, getter: Getter) -> Result<Option<Vec<u8>>, QueryRefused> {
-        let getter = VerifiedGetter::verify(getter, &self.genesis(), &self.engine.scope())?;
+        let getter = VerifiedGetter::verify(getter, &self.genesis(), &self.engine.scope(), &self.engine.rules())?;
         self.engine.answer(shard, &getter)
     }
 

@@ -6,7 +6,7 @@ use cloister_chain_primitives::{
     AccountId, Balance, DIRECT_CALL_FEE, EXISTENTIAL_DEPOSIT, H256, InboxEntry, MIN_SHIELD, UNSHIELD_FEE,
 };
 use cloister_sidechain::{CallRefused, VerifiedGetter};
-use cloister_stf::{VerifiedCall, verify};
+use cloister_stf::{Rules, VerifiedCall, verify};
 use cloister_wire::{
     Getter, SignatureScope, TrustedCall, TrustedCallSigned, TrustedGetter, TrustedGetterSigned, TrustedOperation,
     envelope::Purpose,
@@ -63,7 +63,7 @@ fn people() -> &'static [Person] {
                 [TrustedGetter::FreeBalance(account.clone()), TrustedGetter::Nonce(account.clone())].map(|getter| {
                     let signature = MultiSignature::Ed25519(pair.sign(&getter.encode()));
                     let getter = Getter::Trusted(TrustedGetterSigned { getter, signature });
-                    VerifiedGetter::verify(getter, &Default::default(), &scope).unwrap()
+                    VerifiedGetter::verify(getter, &Default::default(), &scope, &Rules::default()).unwrap()
                 });
             Person { pair, account, getters }
         };

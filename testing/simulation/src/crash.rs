@@ -1,6 +1,6 @@
 //! Where enclaves end, and what is planted to see that it is found.
 
-use cloister_stf::{Payments, Program};
+use cloister_stf::{Execution, Payments, Program};
 use cloister_wire::TrustedCall;
 
 /// Where an enclave ends.
@@ -101,8 +101,8 @@ impl Program for PaysTwice {
         Payments.weight(call)
     }
 
-    fn execute(&self, call: &TrustedCall) -> Result<(), String> {
-        Payments.execute(call)?;
-        Payments.execute(call)
+    fn execute(&self, call: &TrustedCall, execution: &Execution<'_>) -> Result<(), String> {
+        Payments.execute(call, execution)?;
+        Payments.execute(call, execution)
     }
 }

@@ -73,6 +73,8 @@ pub struct World {
     /// Whether the attester works.
     pub attests: bool,
     pub refused: Vec<cloister_light_client::Error>,
+    /// Why what the program does at the beginning of a block failed.
+    pub begin_block_failures: Vec<String>,
     pub stopped: Option<Stop>,
     pub serving: bool,
     /// What it said of layer one's time and the host's clock, while one was too far behind the other.
@@ -151,6 +153,7 @@ impl World {
             registered: None,
             attests: true,
             refused: vec![],
+            begin_block_failures: vec![],
             stopped: None,
             serving: false,
             behind: vec![],
@@ -204,6 +207,7 @@ impl World {
             registered: None,
             attests: true,
             refused: vec![],
+            begin_block_failures: vec![],
             stopped: None,
             serving: false,
             behind: vec![],
@@ -223,6 +227,7 @@ impl World {
         self.registrations.clear();
         self.registering.clear();
         self.refused.clear();
+        self.begin_block_failures.clear();
         self.behind.clear();
     }
 
@@ -421,6 +426,7 @@ impl World {
                     self.registering.push(extrinsic);
                 }
                 Action::Registered { expires_at } => self.registered = Some(expires_at),
+                Action::BeginBlockFailed(reason) => self.begin_block_failures.push(reason),
                 Action::Refused(error) => self.refused.push(error),
                 Action::Stop(stop) => self.stopped = Some(stop),
                 Action::Serving => self.serving = true,

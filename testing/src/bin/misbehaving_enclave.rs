@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use cloister_enclave::Payments;
-use cloister_stf::Program;
+use cloister_stf::{Execution, Program};
 use cloister_testing::misbehaviour::{ABORTS, COMPUTES, GROWS, PANICS, READS, WEIGHS, WEIGHT, WRITES};
 use cloister_wire::TrustedCall;
 
@@ -22,8 +22,8 @@ impl Program for Misbehaving {
         }
     }
 
-    fn execute(&self, call: &TrustedCall) -> Result<(), String> {
-        let TrustedCall::BalanceTransfer(.., amount) = call else { return Payments.execute(call) };
+    fn execute(&self, call: &TrustedCall, execution: &Execution<'_>) -> Result<(), String> {
+        let TrustedCall::BalanceTransfer(.., amount) = call else { return Payments.execute(call, execution) };
         match *amount {
             READS => loop {
                 sp_io::storage::exists(b"misbehaviour");
@@ -43,7 +43,7 @@ impl Program for Misbehaving {
             },
             PANICS => panic!("the call wants it so"),
             ABORTS => std::process::abort(),
-            _ => Payments.execute(call),
+            _ => Payments.execute(call, execution),
         }
     }
 }

@@ -29,9 +29,10 @@ async fn an_indirect_call_is_sealed_for_the_shard_and_paid_on_layer_one() {
     deployment.world(|world| {
         let operation = world.operation();
         assert_eq!(operation.hash(), invocation.operation);
-        let TrustedOperation::IndirectCall(signed) = operation else { panic!("{operation:?}") };
-        assert!(signed.verify(&shard().scope()));
-        assert_eq!((signed.call, signed.nonce), (call, NONCE));
+        let TrustedOperation::IndirectBoundCall(signed) = operation else { panic!("{operation:?}") };
+        assert!(signed.verify(&shard().genesis, &shard().scope()));
+        assert_eq!(signed.bound, BoundCall { call, nonce: NONCE, last_block: 1_001 });
+        assert_eq!(invocation.last_block, 1_001);
         // Nothing of the call is readable, and another account pays.
         let (extrinsic, _) = world.submitted.as_ref().unwrap();
         let contains =
@@ -100,7 +101,7 @@ async fn a_call_that_was_consumed_without_being_executed_is_told_apart() {
         let error = client.executed(&alice(), &invocation, LONG).await.unwrap_err();
         assert!(matches!(error, Error::WithoutEffect { operation } if operation == invocation.operation), "{error}");
         assert!(error.is_refusal());
-        let reason = "was processed without effect: nonce too high, sender unknown or not decryptable";
+        let reason = "was processed without effect: nonce too high, sender unknown, expired or not decryptable";
         assert!(error.to_string().ends_with(reason), "{error}");
     }
 }

@@ -54,9 +54,9 @@ async fn an_unshielding_names_its_entry_whichever_way_it_goes() {
     });
     let sent = sending.await.unwrap();
     assert_eq!(steps, ["Submitted", "Status", "Status", "Executed"]);
-    let TrustedOperation::DirectCall(signed) = deployment.world(|world| world.operation()) else { panic!() };
-    assert!(signed.verify(&shard().scope()));
-    assert_eq!((&signed.call, signed.nonce), (&call, NONCE));
+    let TrustedOperation::BoundCall(signed) = deployment.world(|world| world.operation()) else { panic!() };
+    assert!(signed.verify(&shard().genesis, &shard().scope()));
+    assert_eq!((&signed.bound.call, signed.bound.nonce), (&call, NONCE));
     assert_eq!((sent.number, sent.id, sent.sent_after), (NUMBER, ID, START as u32));
     assert_eq!((sent.executed.block_number, sent.executed.invocation), (12, None));
 
@@ -76,8 +76,8 @@ async fn an_unshielding_names_its_entry_whichever_way_it_goes() {
         });
     let sent = sending.await.unwrap();
     assert_eq!((sent.number, sent.id, executed), (NUMBER, ID, Some(12)));
-    let TrustedOperation::IndirectCall(signed) = deployment.world(|world| world.operation()) else { panic!() };
-    assert_eq!(signed.call, call);
+    let TrustedOperation::IndirectBoundCall(signed) = deployment.world(|world| world.operation()) else { panic!() };
+    assert_eq!(signed.bound.call, call);
 }
 
 #[tokio::test]

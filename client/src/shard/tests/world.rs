@@ -90,6 +90,12 @@ pub(crate) struct World {
     pub unshielding: Option<(u64, Balance, u32)>,
     /// The sender's next nonce, where it is not [`NONCE`].
     pub nonce: Option<Nonce>,
+    /// Height of the block that the enclave answers of, where it is not 1.
+    pub height: Option<u64>,
+    /// What the enclave says of a call that it takes, where it does not say that it is in a block.
+    pub statuses: Option<Vec<TrustedOperationStatus>>,
+    /// The operations of the newest batch.
+    pub batch: Vec<TrustedOperation>,
     /// The hash that the enclave answers a call with, where it is not the call's.
     pub named: Option<H256>,
     /// Every signed answer.
@@ -174,6 +180,11 @@ impl World {
         request
     }
 
+    /// What was sent is no longer known.
+    pub fn forget(&mut self) {
+        (self.direct, self.submitted) = (None, None);
+    }
+
     /// What the enclave opens.
     pub fn operation(&self) -> TrustedOperation {
         self.direct.clone().unwrap_or_else(|| opened(&self.request()))
@@ -202,6 +213,7 @@ impl World {
                 let page = self.outbox.iter().filter(|proof| proof.entry.number >= *from).take(2);
                 Some(page.collect::<Vec<_>>().encode())
             }
+            PublicGetter::App(_) => None,
         }
     }
 
@@ -219,7 +231,7 @@ impl World {
             value: self.answer(&query.query.getter),
             request_hash: query.hash(),
             commitment: H256::zero(),
-            block_number: 1,
+            block_number: self.height.unwrap_or(1),
             layer_one_number: self.finalized as u32,
             layer_one_head: block_hash(self.finalized as u64),
             layer_one_time: NOW,
@@ -238,8 +250,20 @@ impl World {
         let operation = opened(&request_of(request));
         let hash = self.named.unwrap_or(operation.hash());
         self.direct = Some(operation);
-        let statuses = [TrustedOperationStatus::Ready, TrustedOperationStatus::InSidechainBlock(H256::repeat_byte(7))];
-        (hash.encode(), statuses.map(DirectRequestStatus::TrustedOperationStatus).to_vec())
+        let in_block = TrustedOperationStatus::InSidechainBlock(H256::repeat_byte(7));
+        let statuses = self.statuses.clone().unwrap_or_else(|| vec![TrustedOperationStatus::Ready, in_block]);
+        (hash.encode(), statuses.into_iter().map(DirectRequestStatus::TrustedOperationStatus).collect())
+    }
+
+    /// Takes the first of a batch of direct calls.
+    fn submit_batch(&mut self, request: &Value) -> RpcReturnValue {
+        let requests = Vec::<Request>::decode_all(&mut parameter(request).as_slice()).unwrap();
+        self.batch = requests.iter().map(opened).collect();
+        let answers = self.batch.iter().enumerate().map(|(place, operation)| match place {
+            0 => Ok(self.named.unwrap_or(operation.hash())),
+            _ => Err("no more than one".to_string()),
+        });
+        RpcReturnValue::ok(answers.collect::<Vec<Result<H256, String>>>())
     }
 }
 
@@ -247,9 +271,12 @@ pub(crate) fn sign(answer: &mut SignedAnswer, incarnation: &ed25519::Pair) {
     answer.signature = incarnation.sign(&answer.signed_bytes(&shard().genesis, &shard().id)).0;
 }
 
+fn parameter(request: &Value) -> Vec<u8> {
+    hex::decode(request["params"][0].as_str().unwrap().strip_prefix("0x").unwrap()).unwrap()
+}
+
 fn request_of(request: &Value) -> Request {
-    let bytes = hex::decode(request["params"][0].as_str().unwrap().strip_prefix("0x").unwrap()).unwrap();
-    Request::decode(&mut bytes.as_slice()).unwrap()
+    Request::decode(&mut parameter(request).as_slice()).unwrap()
 }
 
 fn opened(request: &Request) -> TrustedOperation {
@@ -276,6 +303,7 @@ impl Deployment {
             match request["method"].as_str() {
                 Some("state_executeGetter") => enclave.execute(request).map(|answer| (answer.encode(), Vec::new())),
                 Some("author_submitAndWatchExtrinsic") => Some(enclave.submit(request)),
+                Some("author_submitBatch") => Some((enclave.submit_batch(request).encode(), Vec::new())),
                 _ => None,
             }
         })

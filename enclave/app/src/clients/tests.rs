@@ -1,5 +1,7 @@
 //! What a client that lies, guesses or floods is answered before the engine hears of it.
 
+mod batch;
+
 use cloister_chain_primitives::extrinsic::ChainVersion;
 use cloister_claims::TeeKind;
 use cloister_keys::{AccountKey, IncarnationKey};
@@ -8,6 +10,7 @@ use cloister_state::StateSecret;
 use cloister_synthetic_layer_one::{Chain, Voters};
 use cloister_wire::{
     BoundGetter, BoundGetterSigned, PublicGetter, TrustedCall, TrustedCallSigned, TrustedGetter, TrustedGetterSigned,
+    envelope,
 };
 use sp_core::{Pair, crypto::AccountId32, ed25519, sr25519};
 use sp_runtime::MultiSignature;
@@ -367,6 +370,7 @@ async fn nothing_is_told_about_a_shard_that_is_not_served() {
         Call::Fingerprint,
         Call::Submit(request()),
         Call::SubmitAndWatch(request()),
+        Call::SubmitBatch(vec![request()]),
         Call::ExecuteGetter(request()),
         Call::PendingExtrinsics(vec![fixture.clients.scope.shard]),
         Call::Metadata,

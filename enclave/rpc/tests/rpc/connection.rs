@@ -219,10 +219,24 @@ async fn only_the_handlers_methods_exist() {
     let mut client = Client::connect(stream, &identity).await;
     client.ask(json!(1), "rpc_methods", json!([])).await;
     let names = Vec::<String>::decode_all(&mut client.answer().await.1.value.as_slice()).unwrap();
-    assert_eq!(names, ["rpc_methods", "system_version"]);
+    assert_eq!(names, ["rpc_methods", "system_version", "game_last"]);
     client.ask(json!(1), "system_name", json!([])).await;
     assert_eq!(client.error_code().await, (json!(1), -32_601));
     assert!(server.calls().is_empty());
+}
+
+#[tokio::test]
+async fn methods_of_the_shards_own_are_passed_on_and_counted_as_others() {
+    let (server, mut client) = connected(Limits::default()).await;
+    client.ask(json!(1), "game_last", json!(["0x0102"])).await;
+    let own = Call::Own { method: "game_last", params: vec![1, 2] };
+    assert_eq!(client.answer().await, (json!(1), RpcReturnValue::error(format!("{own:?}"))));
+    client.ask(json!(2), "game_last", json!(["0x0"])).await;
+    let malformed = RpcReturnValue::error("the first parameter is not hex-encoded");
+    assert_eq!(client.answer().await, (json!(2), malformed));
+    client.ask(json!(3), "game_next", json!([])).await;
+    assert_eq!(client.error_code().await, (json!(3), -32_601));
+    assert_eq!(server.calls(), [own]);
 }
 
 #[tokio::test]

@@ -46,6 +46,10 @@ impl Handler for TestHandler {
         &self.methods
     }
 
+    fn own_methods(&self) -> &'static [&'static str] {
+        &["game_last"]
+    }
+
     fn call(&self, call: Call) -> BoxFuture<'_, Reply> {
         self.calls.lock().unwrap().push(call.clone());
         async move {

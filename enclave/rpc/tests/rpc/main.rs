@@ -1,5 +1,7 @@
 //! Connections as clients see them.
 
+mod batch;
 mod connection;
+mod documented;
 mod harness;
 mod hostile;

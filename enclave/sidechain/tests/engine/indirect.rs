@@ -3,7 +3,7 @@
 use cloister_chain_primitives::H256;
 use cloister_sidechain::{CallRefused, MAX_CLOCK_AHEAD_MS, MAX_INBOX_PER_BLOCK};
 use cloister_simulation::{UNIT, World, account, key, layer_one::Effect};
-use cloister_stf::Program;
+use cloister_stf::{Execution, Program};
 use cloister_wire::{
     InboxStatus, Outcome, TrustedCall, TrustedCallSigned, TrustedGetter, TrustedOperation, TrustedOperationStatus::*,
     envelope::Purpose,
@@ -184,7 +184,7 @@ impl Program for Misbehaving {
         }
     }
 
-    fn execute(&self, call: &TrustedCall) -> Result<(), String> {
+    fn execute(&self, call: &TrustedCall, execution: &Execution<'_>) -> Result<(), String> {
         match call {
             TrustedCall::BalanceTransfer(.., LOOPS) => loop {
                 sp_io::storage::get(b"whatever");
@@ -203,7 +203,7 @@ impl Program for Misbehaving {
             }
             TrustedCall::BalanceTransfer(.., TALKATIVE) => Err("ü".repeat(1_000_000) + "x"),
             TrustedCall::BalanceTransfer(.., PANICS) => panic!("a pallet's mistake"),
-            call => cloister_stf::Payments.execute(call),
+            call => cloister_stf::Payments.execute(call, execution),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use cloister_chain_primitives::{AccountId, Balance, H256, Nonce, ShardId, ShardMode, UNIT};
 use cloister_state::{CommitmentKey, ShardState, StateDiff};
 use cloister_stf::{
-    BlockContext, BlockExecution, CallOutcome, Finished, InvokeOutcome, Payments, Program, Refused, Rules,
+    BlockContext, BlockExecution, CallOutcome, Finished, Inputs, InvokeOutcome, Payments, Program, Refused, Rules,
     ShieldOutcome, VerifiedCall, books, free_balance, genesis_storage, nonce, outbox, total_issuance, verify,
 };
 use cloister_wire::{SignatureScope, TrustedCall, TrustedCallSigned, TrustedOperation};
@@ -26,6 +26,7 @@ pub struct Shard {
     pub inbox: u64,
     pub program: &'static dyn Program,
     pub mode: ShardMode,
+    pub inputs: Inputs,
 }
 
 pub type AccountInfo = frame_system::AccountInfo<u32, pallet_balances::AccountData<Balance>>;
@@ -39,7 +40,7 @@ impl Shard {
     /// Entries beside those of the genesis.
     pub fn with_entries(entries: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
         let state = ShardState::genesis(genesis_storage().unwrap().into_iter().chain(entries), &key());
-        Self { state, blocks: 0, inbox: 0, program: &Payments, mode: ShardMode::Open }
+        Self { state, blocks: 0, inbox: 0, program: &Payments, mode: ShardMode::Open, inputs: Inputs::none() }
     }
 
     /// Alice has 1 000 UNIT.
@@ -71,7 +72,7 @@ impl Shard {
 
     /// Makes one block that is never applied.
     pub fn try_block<R>(&self, make: impl FnOnce(&mut BlockExecution<'_>) -> R) -> (R, Finished) {
-        let mut block = BlockExecution::begin(&self.state, self.context(), self.program).unwrap();
+        let mut block = BlockExecution::begin(&self.state, self.context(), self.inputs.clone(), self.program).unwrap();
         let result = make(&mut block);
         let opened = block.opened().to_vec();
         let finished = block.finish().unwrap();

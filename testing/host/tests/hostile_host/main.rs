@@ -4,6 +4,7 @@
 mod connections;
 mod entropy;
 mod finality;
+mod forms;
 mod frames;
 mod honest;
 mod identity;
