@@ -3,7 +3,9 @@
 use std::{collections::VecDeque, fs, path::Path, time::Duration};
 
 use anyhow::Context;
-use cloister_client::{AccountId, Balance, DIRECT_CALL_FEE, H256, Selection, ShardClient, Signer, worker::MAX_BATCH};
+use cloister_client::{
+    AccountId, Balance, DIRECT_CALL_FEE, H256, Selection, ShardClient, Signer, shard, worker::MAX_BATCH,
+};
 use cloister_wire::{Outcome, TrustedCall};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -47,11 +49,17 @@ pub async fn transfer(session: &Session, selection: &Selection, args: BatchArgs)
         client = client.with_call_lifetime(blocks);
     }
     let mut report = Report::default();
-    let (mut listed, mut code) = (Vec::<Value>::new(), 0);
+    let (mut listed, mut code, mut is_unheard) = (Vec::<Value>::new(), 0, false);
     let _waiting =
         session.console.waits(format_args!("waits until the shard has executed {} payments", payments.len()));
     for batch in payments.chunks(MAX_BATCH) {
-        let fates = send(&client, &from, batch, Duration::from_secs(args.timeout)).await?;
+        let (fates, trouble) = match send(&client, &from, batch, Duration::from_secs(args.timeout)).await {
+            Ok(sent) => sent,
+            // What came before is told all the same.
+            Err(failure) if !listed.is_empty() => (Vec::new(), Some(failure.message())),
+            Err(failure) if failure.code == COULD_NOT_RUN => return Err(failure.with_hint(LOOK_FIRST)),
+            Err(failure) => return Err(failure),
+        };
         for (Payment { line, to, amount: planck }, fate) in batch.iter().zip(&fates) {
             code = code.max(fate.code());
             report = report.line(format_args!("{line:>5}  {to}  {}  {}", amount::format(*planck), fate.text()));
@@ -65,6 +73,11 @@ pub async fn transfer(session: &Session, selection: &Selection, args: BatchArgs)
                 "reason": fate.reason(),
             }));
         }
+        if let Some(trouble) = trouble {
+            (code, is_unheard) = (u8::MAX, true);
+            report = report.line(format_args!("{trouble}; {LOOK_FIRST}")).hidden("trouble", trouble);
+            break;
+        }
         // What comes after a call that is not executed has no nonce to come after.
         if fates.iter().any(|fate| !matches!(fate, Fate::Executed { .. })) {
             break;
@@ -72,7 +85,8 @@ pub async fn transfer(session: &Session, selection: &Selection, args: BatchArgs)
     }
     let unsent = payments.len().saturating_sub(listed.len());
     if unsent > 0 {
-        report = report.line(format_args!("{unsent} more were not sent"));
+        let unheard = if is_unheard { ", or nothing was heard of them" } else { "" };
+        report = report.line(format_args!("{unsent} more were not sent{unheard}"));
     }
     let code = if code == u8::MAX { COULD_NOT_RUN } else { code };
     Ok(report
@@ -113,8 +127,14 @@ fn read(session: &Session, file: &Path) -> Result<Vec<Payment>, Failure> {
     }
 }
 
-/// Sends one message and waits until its calls are executed, `limit` at most.
-async fn send(client: &ShardClient, from: &Signer, batch: &[Payment], limit: Duration) -> Result<Vec<Fate>, Failure> {
+/// Sends one message and waits until its calls are executed, `limit` at most; and says what ended the wait if something
+/// else did: by then the calls are sent, and whatever the registry or the enclave refuses now undoes none of them.
+async fn send(
+    client: &ShardClient,
+    from: &Signer,
+    batch: &[Payment],
+    limit: Duration,
+) -> Result<(Vec<Fate>, Option<String>), Failure> {
     let calls =
         batch.iter().map(|payment| TrustedCall::BalanceTransfer(from.account(), payment.to.clone(), payment.amount));
     let answers = client.submit_batch(from, calls.collect()).await?;
@@ -122,7 +142,7 @@ async fn send(client: &ShardClient, from: &Signer, batch: &[Payment], limit: Dur
     let mut fates: Vec<Fate> = answers
         .into_iter()
         .map(|answer| match answer {
-            Ok(operation) => Fate::Unknown { operation },
+            Ok(operation) | Err(shard::Error::OtherOperation { sent: operation, .. }) => Fate::Unknown { operation },
             Err(error) => Fate::Refused { reason: Failure::from(error).message() },
         })
         .collect();
@@ -130,18 +150,19 @@ async fn send(client: &ShardClient, from: &Signer, batch: &[Payment], limit: Dur
     let sent = fates.iter().enumerate().filter_map(|(at, fate)| Some((at, fate.sent()?)));
     let mut open: VecDeque<(usize, H256)> = sent.collect();
     while let Some((at, operation)) = open.front().copied() {
-        match client.outcome(from, operation).await? {
-            Some(outcome) => {
+        match client.outcome(from, operation).await {
+            Err(error) => return Ok((fates, Some(Failure::from(error).message()))),
+            Ok(Some(outcome)) => {
                 open.pop_front();
                 if let Some(fate) = fates.get_mut(at) {
                     *fate = Fate::Executed { operation, outcome };
                 }
             }
-            None if Instant::now() >= deadline => break,
-            None => sleep(POLL).await,
+            Ok(None) if Instant::now() >= deadline => break,
+            Ok(None) => sleep(POLL).await,
         }
     }
-    Ok(fates)
+    Ok((fates, None))
 }
 
 impl Fate {
@@ -194,5 +215,7 @@ impl Fate {
     }
 }
 
+const LOOK_FIRST: &str = "what was sent may count all the same: `cloister trusted nonce` of the sender tells how many calls \
+                          were executed, look before you send it again";
 /// A fraction of a slot.
 const POLL: Duration = Duration::from_millis(200);

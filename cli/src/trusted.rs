@@ -44,10 +44,12 @@ pub async fn outcome(
 ) -> Result<Report, Failure> {
     let sender = session.accounts.signer(account)?;
     let outcome = session.connect(selection).await?.outcome(&sender, operation).await?.ok_or_else(|| {
-        Failure::refused(format_args!("the shard remembers no call {operation:?} of {}", sender.account())).with_hint(
-            "it was not executed, or more than 1 000 blocks ago: `cloister trusted nonce` tells, once it is higher \
-             than the call's",
-        )
+        // It may still wait for a block.
+        Failure::could_not_run(anyhow::anyhow!("the shard remembers no call {operation:?} of {}", sender.account()))
+            .with_hint(
+                "it was not executed, or not yet, or more than 1 000 blocks ago: `cloister trusted nonce` tells, once it \
+                 is higher than the call's",
+            )
     })?;
     let reason = outcome.result.as_ref().err();
     Ok(Report::default()

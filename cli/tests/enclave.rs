@@ -115,7 +115,7 @@ fn a_sender_learns_what_became_of_a_call() {
     let (code, _, failure) = outcome(H256::zero());
     let alice = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
     let error = format!("the shard remembers no call {:?} of {alice}", H256::zero());
-    assert_eq!((code, failure["error"].as_str()), (3, Some(error.as_str())));
+    assert_eq!((code, failure["error"].as_str()), (1, Some(error.as_str())), "it may still wait");
 
     let unshielding = |number: u64| deployment.run(&["trusted", "unshielding", "//Alice", &number.to_string()]);
     let (code, lines, object) = unshielding(OPEN);
