@@ -39,7 +39,7 @@ use crate::{
 pub enum Command {
     /// Take a call; later statuses go to the watcher.
     Submit {
-        call: VerifiedCall,
+        call: Box<VerifiedCall>,
         watcher: Option<mpsc::Sender<StatusUpdate>>,
         reply: oneshot::Sender<Result<Admitted, CallRefused>>,
     },
@@ -277,7 +277,7 @@ impl Actor {
         match command {
             Command::Submit { call, watcher, reply } => {
                 let operation = call.hash();
-                let admitted = self.engine.submit(call);
+                let admitted = self.engine.submit(*call);
                 if let (Ok(_), Some(watcher)) = (&admitted, watcher) {
                     self.watch(operation, watcher);
                 }

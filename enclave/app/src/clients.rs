@@ -177,6 +177,7 @@ impl Clients {
             Err(refusal) => return Err(RpcReturnValue::error(refusal)),
         };
         let hash = call.hash();
+        let call = Box::new(call);
         match self.ask(|reply| Command::Submit { call, watcher, reply }).await {
             Some(Ok(_)) => {
                 let status = DirectRequestStatus::TrustedOperationStatus(TrustedOperationStatus::Submitted);
@@ -195,7 +196,7 @@ impl Clients {
         let Ok(permit) = self.quick.acquire().await else { return RpcReturnValue::error(STOPPING) };
         let opened: Vec<_> = tokio::task::block_in_place(|| requests.iter().map(|it| self.open_batched(it)).collect());
         drop(permit);
-        let is_opaque = opened.iter().any(|opened| *opened == Err(BatchRefused::Call(Refused::Signature)));
+        let is_opaque = opened.contains(&Err(BatchRefused::Call(Refused::Signature)));
         let calls: Vec<_> = opened.iter().filter_map(|opened| opened.as_ref().ok().cloned()).collect();
         let taken = match calls.is_empty() {
             true => Vec::new(),

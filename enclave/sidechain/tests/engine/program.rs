@@ -253,7 +253,8 @@ fn what_a_host_lies_about_a_calls_keys_is_refused_and_leaves_no_trace() {
         Some(state(&storage).prove(&there()))
     };
     type Lie<'a> = &'a dyn Fn(&World) -> Option<Vec<Vec<u8>>>;
-    let lies: [(Lie<'_>, fn(&[Error]) -> bool); 3] = [
+    type Refusal = fn(&[Error]) -> bool;
+    let lies: [(Lie<'_>, Refusal); 3] = [
         (&forged, |refused| matches!(refused, [Error::ProofOfAnotherRoot { .. }])),
         (&|world| Some(state(&world.storage).prove(&[b"elsewhere".to_vec()])), |refused| {
             matches!(refused, [Error::MissingNode { .. }])
