@@ -73,7 +73,7 @@ fn all_of_an_inboxs_room_costs_two_thirds_of_a_block() {
 /// An enclave that does nothing else is never left behind for ever.
 #[test]
 fn an_inbox_takes_less_than_an_enclave_consumes() {
-    let source = include_str!("../../../enclave/sidechain/src/production.rs");
+    let source = include_str!("../../../enclave/sidechain/src/choosing.rs");
     let line = source.lines().find_map(|line| line.strip_prefix("pub const MAX_INBOX_PER_BLOCK: usize = "));
     let of_a_block: u64 = line.and_then(|line| line.strip_suffix(';')).expect("a constant").parse().expect("a number");
     // The shard's default slot.
