@@ -50,7 +50,7 @@ async fn a_worker_is_inspected_funded_and_serves() -> Result<()> {
         data_dir: Some(data.clone().into()),
         ..WorkerOptions::default()
     };
-    let mut worker = Worker::start_idle(url, options, "waiting for").await?;
+    let mut worker = Worker::start_idle(url, options, "waiting for money").await?;
     ensure!(!worker.is_serving().await?);
     let health = format!("http://127.0.0.1:{}", worker.ports().http);
     let status = ["worker", "status", "--url", &health, "--json"];
