@@ -10,7 +10,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use cloister_chain_primitives::{Balance, BlockNumber, H256, UNIT};
+use cloister_chain_primitives::{Balance, BlockNumber, Flows, H256, ShardId, UNIT, calls::Call, storage};
+use cloister_client::{Selection, ShardClient};
 use cloister_testing::{
     Chain, Deployment, Node, Worker, WorkerOptions, deployment::SETTLE_DEADLINE, eventually, process::binary, signer,
     to_hex,
@@ -21,7 +22,7 @@ use sp_core::crypto::Ss58Codec;
 use sp_crypto_hashing::{blake2_128, blake2_256};
 use sp_keyring::Sr25519Keyring::{self, Alice, Bob, Charlie, Dave, Eve};
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::{process::Command, task::JoinSet};
 
 const AMOUNT: Balance = 3 * UNIT;
 
@@ -34,10 +35,16 @@ async fn encointer_worker_api_where_there_is_node_js() -> Result<()> {
         let before = deployment.chain.free_balance(&eve.account()).await?;
         let (node, worker) = (deployment.node.url(), deployment.worker.url());
         let amount = AMOUNT.to_string();
-        let options = ["--node", node, "--worker", &worker, "--amount", &amount];
-        let seen = scripts.run("worker-api.mjs", &options).await?;
-
         let shard = &deployment.shard;
+        let client = |names: [String; 4]| {
+            let mut client = scripts.client("worker-api.mjs");
+            client.args(names).args(["--node", node, "--worker", &worker, "--amount", &amount]);
+            client
+        };
+        let refused = refusal(&mut client(names(shard.shard().id, OTHER_CODE)), 1).await?;
+        assert!(refused.contains(&of_other_code(shard)), "{refused}");
+        let seen = result_of(&mut client(named(shard))).await?;
+
         assert_eq!(seen["shard"], to_hex(shard.shard().id));
         assert_eq!(seen["mrenclave"], to_hex(shard.shard().scope().mrenclave));
         assert_eq!(seen["tlsKeyHash"], to_hex(shard.shard().enclave.tls_key_hash));
@@ -69,8 +76,8 @@ async fn encointer_worker_api_where_there_is_node_js() -> Result<()> {
 async fn polkadot_js_where_there_is_node_js() -> Result<()> {
     let Some(scripts) = Scripts::of("node").await? else { return Ok(()) };
     Deployment::run(async |deployment| {
-        let options = ["--node", deployment.node.url(), "--amount", &AMOUNT.to_string()];
-        let seen = scripts.run("polkadot-js.mjs", &options).await?;
+        let mut client = shielding(scripts.client("polkadot-js.mjs"), deployment);
+        let seen = result_of(client.args(named(&deployment.shard))).await?;
         has_shielded(deployment, Bob, &seen).await
     })
     .await
@@ -80,8 +87,8 @@ async fn polkadot_js_where_there_is_node_js() -> Result<()> {
 async fn polkadot_api_where_there_is_node_js() -> Result<()> {
     let Some(scripts) = Scripts::of("node").await? else { return Ok(()) };
     Deployment::run(async |deployment| {
-        let options = ["--node", deployment.node.url(), "--amount", &AMOUNT.to_string()];
-        let seen = scripts.run("polkadot-api.mjs", &options).await?;
+        let mut client = shielding(scripts.client("polkadot-api.mjs"), deployment);
+        let seen = result_of(client.args(named(&deployment.shard))).await?;
         has_shielded(deployment, Charlie, &seen).await
     })
     .await
@@ -101,9 +108,8 @@ async fn smoldot_where_there_is_node_js() -> Result<()> {
 
     let spec = scripts.directory.path().join("spec.json");
     fs::write(&spec, chain_spec(&[first, second]).await?.to_string())?;
-    let options = ["--spec", spec.to_str().context("a path that is no text")?];
     let result = async {
-        let seen = scripts.run("smoldot.mjs", &options).await?;
+        let seen = result_of(scripts.client("smoldot.mjs").arg("--spec").arg(&spec)).await?;
         assert_eq!(seen["genesis"], to_hex(deployment.chain.genesis()));
         assert_eq!(seen["shards"], json!([to_hex(deployment.shard.shard().id)]));
         is_finality(&deployment.chain, &seen).await
@@ -114,12 +120,98 @@ async fn smoldot_where_there_is_node_js() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn subxt() -> Result<()> {
     Deployment::run(async |deployment| {
-        let mut program = Command::new(binary("cloister-subxt-client")?);
-        program.args(["--node", deployment.node.url(), "--amount", &AMOUNT.to_string()]);
-        let seen = result_of(&mut program).await?;
+        let mut client = shielding(Command::new(binary("cloister-subxt-client")?), deployment);
+        let seen = result_of(client.args(named(&deployment.shard))).await?;
         has_shielded(deployment, Dave, &seen).await
     })
     .await
+}
+
+/// Of two shards, and of a retired one. Clients in JavaScript among them where there is Node.js.
+#[tokio::test(flavor = "multi_thread")]
+async fn money_goes_only_to_the_shard_that_is_named() -> Result<()> {
+    let scripts = Scripts::of("node").await?;
+    Deployment::run(async |deployment| {
+        let worker = Worker::start(deployment.node.url(), WorkerOptions::default()).await?;
+        let second = eventually("the second shard on layer one", SETTLE_DEADLINE, async || {
+            Ok(Some(ShardClient::connect(&deployment.layer_one, &worker.url(), &Selection::default()).await?))
+        })
+        .await?;
+        let (first, second_id) = (&deployment.shard, second.shard().id);
+        let shielded = async || -> Result<[Balance; 2]> {
+            let (first, second) = (storage::flows(&first.shard().id), storage::flows(&second_id));
+            let chain = &deployment.chain;
+            let flows: [Option<Flows>; 2] = [chain.storage(&first, None).await?, chain.storage(&second, None).await?];
+            Ok(flows.map(|flows| flows.unwrap_or_default().shielded))
+        };
+        let subxt = binary("cloister-subxt-client")?;
+        let clients = || {
+            let scripts = scripts.iter().flat_map(|scripts| NODE_SCRIPTS.map(|script| scripts.client(script)));
+            scripts.chain([Command::new(&subxt)]).map(|client| shielding(client, deployment))
+        };
+        for shard in [first, &second] {
+            // Each has money of its own.
+            let mut running = JoinSet::new();
+            for mut client in clients() {
+                client.args(named(shard));
+                running.spawn(async move { result_of(&mut client).await });
+            }
+            for seen in running.join_all().await {
+                assert_eq!(seen?["shard"], to_hex(shard.shard().id));
+            }
+        }
+        let all = AMOUNT * clients().count() as Balance;
+        assert_eq!(shielded().await?, [all, all]);
+
+        let retired = deployment.root(Call::retire_shard(&second_id)).await?;
+        deployment.seen(retired).await?;
+        for mut client in clients() {
+            let unnamed = refusal(&mut client, 2).await?;
+            assert!(["usage: ", "--shard", "--mrenclave"].iter().all(|word| unnamed.to_lowercase().contains(word)));
+        }
+        let absent = ShardId(H256::repeat_byte(7));
+        let code = first.shard().scope().mrenclave;
+        let wrong = [
+            (names(first.shard().id, OTHER_CODE), of_other_code(first)),
+            (names(absent, code), format!("expected: a shard {} on layer one", to_hex(absent))),
+            (named(&second), "expected: a shard that is not going to be retired".into()),
+        ];
+        for (names, reason) in wrong {
+            for mut client in clients() {
+                let refused = refusal(client.args(&names), 1).await?;
+                assert!(refused.contains(&reason), "{refused}");
+            }
+        }
+        assert_eq!(shielded().await?, [all, all]);
+        Ok(())
+    })
+    .await
+}
+
+/// Clients of the node, in JavaScript, that move money.
+const NODE_SCRIPTS: [&str; 2] = ["polkadot-js.mjs", "polkadot-api.mjs"];
+/// Fingerprint of no enclave here.
+const OTHER_CODE: [u8; 32] = [0xee; 32];
+
+/// What a client is told of where to and to which code money may go.
+fn names(shard: ShardId, code: [u8; 32]) -> [String; 4] {
+    ["--shard".into(), to_hex(shard), "--mrenclave".into(), to_hex(code)]
+}
+
+fn named(shard: &ShardClient) -> [String; 4] {
+    names(shard.shard().id, shard.shard().scope().mrenclave)
+}
+
+/// Why a client that trusts [`OTHER_CODE`] only moves no money into this shard.
+fn of_other_code(shard: &ShardClient) -> String {
+    let (wanted, found) = (to_hex(OTHER_CODE), to_hex(shard.shard().scope().mrenclave));
+    format!("expected: a shard of enclaves with fingerprint {wanted}, not {found}")
+}
+
+/// A client of the node that moves [`AMOUNT`] once it is told where to.
+fn shielding(mut client: Command, deployment: &Deployment) -> Command {
+    client.args(["--node", deployment.node.url(), "--amount", &AMOUNT.to_string()]);
+    client
 }
 
 /// A client of the node saw what there is, and moved money of `owner`, as it says.
@@ -212,11 +304,11 @@ impl Scripts {
         Ok(Some(Self { directory, folder }))
     }
 
-    /// What a script prints.
-    async fn run(&self, script: &str, arguments: &[&str]) -> Result<Value> {
+    /// A script, to be run.
+    fn client(&self, script: &str) -> Command {
         let mut command = Command::new("node");
-        command.arg(self.directory.path().join(self.folder).join(script)).args(arguments);
-        result_of(&mut command).await
+        command.arg(self.directory.path().join(self.folder).join(script));
+        command
     }
 }
 
@@ -267,6 +359,14 @@ async fn installed(source: &Path, folder: &str) -> Result<PathBuf> {
 async fn result_of(command: &mut Command) -> Result<Value> {
     let printed = output(command).await?;
     serde_json::from_str(&printed).with_context(|| format!("{:?} printed {printed:?}", command.as_std()))
+}
+
+/// What a client says that ends with this exit code, having done nothing.
+async fn refusal(command: &mut Command, exit_code: i32) -> Result<String> {
+    let Output { status, stdout, stderr } = command.kill_on_drop(true).output().await?;
+    let (printed, said) = (String::from_utf8(stdout)?, String::from_utf8(stderr)?);
+    ensure!(status.code() == Some(exit_code) && printed.is_empty(), "{status}: {printed}{said}");
+    Ok(said)
 }
 
 /// What a program that ends well prints.

@@ -1,18 +1,27 @@
 // Polkadot.js (https://polkadot.js.org/docs/api) at layer one: follows finality, moves money into a shard, and reads
 // the chain's own events by their names.
 import { ApiPromise, Keyring, WsProvider } from '@polkadot/api';
-import { encryptAccount, expect, run } from '../script.mjs';
+import { encryptAccount, expect, expectCode, run } from '../script.mjs';
 
-// Planck, of //Bob on layer one into //Bob's account on the shard.
-const defaults = { node: 'ws://127.0.0.1:9944', amount: '5000000000000' };
+// Planck, of //Bob on layer one into //Bob's account on the shard. Shard and fingerprint must be named.
+const defaults = { shard: undefined, mrenclave: undefined, node: 'ws://127.0.0.1:9944', amount: '5000000000000' };
 
-await run(defaults, async ({ node, amount }) => {
+await run(defaults, async ({ shard, mrenclave, node, amount }) => {
   const api = await ApiPromise.create({ provider: new WsProvider(node), noInitWarn: true });
   const bob = new Keyring({ type: 'sr25519' }).addFromUri('//Bob');
 
-  const [[key, entry]] = await api.query.enclaveBridge.shards.entries();
-  const [shard] = key.args;
-  const { rsaModulus } = entry.unwrap().birth.shieldingKeys;
+  const found = await api.query.enclaveBridge.shards(shard);
+  expect(found.isSome, `a shard ${shard} on layer one`);
+  const { birth, retirement } = found.unwrap();
+  const record = (await api.query.teerex.sovereignEnclaves(birth.founder)).unwrapOr(undefined);
+  expectCode(mrenclave, {
+    allowed: birth.config.enclaveFingerprint.toHex(),
+    registered: record?.fingerprint.toHex(),
+    kind: record?.kind.type,
+    mode: record?.buildMode.type,
+  });
+  expect(retirement.isNone, 'a shard that is not going to be retired');
+  const { rsaModulus } = birth.shieldingKeys;
 
   // Every finalized block, until the shard's enclave has reported that it has seen the one with the money.
   const finalized = [];
@@ -22,6 +31,7 @@ await run(defaults, async ({ node, amount }) => {
     const look = async ({ number, hash }) => {
       finalized.push([number.toNumber(), hash]);
       for (const { event } of await (await api.at(hash)).query.system.events()) {
+        if (!event.data.shard?.eq(shard)) continue;
         if (api.events.sidechain.FinalizedSidechainBlock.is(event)) anchored = event.data;
         if (api.events.enclaveBridge.ProcessedParentchainBlock.is(event)) {
           if (event.data.blockNumber.toNumber() >= height) resolve();
@@ -48,7 +58,7 @@ await run(defaults, async ({ node, amount }) => {
 
   height = done.blockNumber.toNumber();
   await processed;
-  expect(anchored?.shard.eq(shard), 'the event FinalizedSidechainBlock');
+  expect(anchored, 'the event FinalizedSidechainBlock');
   return {
     genesis: api.genesisHash,
     shard,

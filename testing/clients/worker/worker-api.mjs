@@ -9,23 +9,33 @@ import { Keyring } from '@polkadot/keyring';
 import { blake2AsHex } from '@polkadot/util-crypto';
 import bs58 from 'bs58';
 import websocket from 'websocket';
-import { eventually, expect, run } from '../script.mjs';
+import { eventually, expect, expectCode, run } from '../script.mjs';
 
 // Standard output is for the result.
 console.log = () => {};
 
-// Planck. //Alice must have twice as much on the shard.
-const defaults = { node: 'ws://127.0.0.1:9944', worker: 'wss://127.0.0.1:2000', amount: '3000000000000' };
+// Planck. //Alice must have twice as much on the shard. Shard and fingerprint must be named.
+const named = { shard: undefined, mrenclave: undefined };
+const defaults = { ...named, node: 'ws://127.0.0.1:9944', worker: 'wss://127.0.0.1:2000', amount: '3000000000000' };
 const options = { timeout: 20_000 };
 
-await run(defaults, async ({ node, worker: url, amount }) => {
-  // What layer one records: the shard, the only member it was born with, that enclave's code and TLS key.
+await run(defaults, async ({ shard: id, mrenclave: fingerprint, node, worker: url, amount }) => {
+  // What layer one records of the shard: the only member it was born with, that enclave's code and TLS key.
   const layerOne = await ApiPromise.create({ provider: new WsProvider(node), noInitWarn: true });
   const publicBalance = async ({ address }) => (await layerOne.query.system.account(address)).data.free.toBigInt();
-  const [[key, entry]] = await layerOne.query.enclaveBridge.shards.entries();
-  const shard = bs58.encode(key.args[0].toU8a());
-  const record = (await layerOne.query.teerex.sovereignEnclaves(entry.unwrap().birth.founder)).unwrap();
-  const mrenclave = bs58.encode(record.fingerprint.toU8a());
+  const found = await layerOne.query.enclaveBridge.shards(id);
+  expect(found.isSome, `a shard ${id} on layer one`);
+  const { founder, config } = found.unwrap().birth;
+  const registered = await layerOne.query.teerex.sovereignEnclaves(founder);
+  expect(registered.isSome, 'a registration of the enclave that bore the shard');
+  const record = registered.unwrap();
+  expectCode(fingerprint, {
+    allowed: config.enclaveFingerprint.toHex(),
+    registered: record.fingerprint.toHex(),
+    kind: record.kind.type,
+    mode: record.buildMode.type,
+  });
+  const [shard, mrenclave] = [id, fingerprint].map((hex) => bs58.encode(Buffer.from(hex.slice(2), 'hex')));
   const tlsKeyHash = record.tlsKeyHash.toHex();
 
   const keyring = new Keyring({ type: 'sr25519' });
@@ -74,8 +84,8 @@ await run(defaults, async ({ node, worker: url, amount }) => {
   const impostor = await other.getShieldingKey(options).then(() => 'heard', (error) => error.message);
 
   return {
-    shard: key.args[0],
-    mrenclave: record.fingerprint,
+    shard: id,
+    mrenclave: fingerprint,
     tlsKeyHash,
     modulusLength,
     operations: sent,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey, PublicKeyComponents};
 use clap::Parser;
 use serde_json::json;
@@ -16,12 +16,23 @@ use subxt_signer::sr25519::dev;
 mod cloister {}
 
 use cloister::{
-    enclave_bridge::events as bridge, runtime_types::bounded_collections::bounded_vec::BoundedVec,
+    enclave_bridge::events as bridge,
+    runtime_types::{
+        bounded_collections::bounded_vec::BoundedVec,
+        cloister_chain_primitives::{registry::BuildMode, shard::ShardId},
+        cloister_claims::types::TeeKind,
+    },
     sidechain::events as sidechain,
 };
 
 #[derive(Parser)]
 struct Arguments {
+    /// Where the money goes: 32 bytes, in base58 or as hex with 0x. `cloister list-workers` shows it.
+    #[arg(long, value_parser = bytes32)]
+    shard: [u8; 32],
+    /// Fingerprint of the enclave code that you trust with it, likewise. Compare it with that of your own build.
+    #[arg(long, value_parser = bytes32)]
+    mrenclave: [u8; 32],
     /// Where a node answers.
     #[arg(long, default_value = "ws://127.0.0.1:9944")]
     node: String,
@@ -46,10 +57,23 @@ async fn shield(arguments: &Arguments) -> Result<serde_json::Value> {
     let mut blocks = api.stream_blocks().await?;
     let now = api.at_current_block().await?;
 
-    let mut shards = now.storage().iter(cloister::storage().enclave_bridge().shards(), ()).await?;
-    let entry = shards.next().await.context("the chain has no shard")??;
-    let (shard,) = entry.key()?.decode()?;
-    let keys = entry.value().decode()?.birth.shielding_keys;
+    let shard = ShardId(arguments.shard.into());
+    let entry = now.storage().try_fetch(cloister::storage().enclave_bridge().shards(), (shard.clone(),)).await?;
+    let entry = entry.with_context(|| format!("expected: a shard {:?} on layer one", shard.0))?.decode()?;
+    let (founder, keys) = (entry.birth.founder, entry.birth.shielding_keys);
+    // Who bears a shard chooses its keys, and anybody may bear one.
+    let (wanted, found) = (hex0x(&arguments.mrenclave), hex0x(&entry.birth.config.enclave_fingerprint));
+    ensure!(found == wanted, "expected: a shard of enclaves with fingerprint {wanted}, not {found}");
+    let record = now.storage().try_fetch(cloister::storage().teerex().sovereign_enclaves(), (founder,)).await?;
+    let record = record.context("expected: a registration of the enclave that bore the shard")?.decode()?;
+    let found = hex0x(&record.fingerprint);
+    ensure!(found == wanted, "expected: an enclave registered with fingerprint {wanted}, not {found}");
+    match (record.kind, record.build_mode) {
+        (TeeKind::Simulated, _) => eprintln!("the enclave is simulated: nothing proves its fingerprint"),
+        (_, BuildMode::Production) => {}
+        (_, BuildMode::Debug) => bail!("expected: an enclave whose operator cannot read its memory"),
+    }
+    ensure!(entry.retirement.is_none(), "expected: a shard that is not going to be retired");
 
     let dave = dev::dave();
     let beneficiary = rsa_oaep(&keys.rsa_modulus, &dave.public_key().0)?;
@@ -68,16 +92,15 @@ async fn shield(arguments: &Arguments) -> Result<serde_json::Value> {
         let block = blocks.next().await.context("the node has no more blocks")??;
         finalized.push(json!([block.number(), block.hash()]));
         let events = block.at().await?.events().fetch().await?;
-        if let Some(event) = events.find_first::<sidechain::FinalizedSidechainBlock>() {
-            anchored = Some(event?);
+        for event in events.find::<sidechain::FinalizedSidechainBlock>() {
+            anchored = Some(event?).filter(|event| event.shard == shard).or(anchored);
         }
-        let Some(report) = events.find_first::<bridge::ProcessedParentchainBlock>() else { continue };
-        if u64::from(report?.block_number) >= shielded_at {
+        let reports = events.find::<bridge::ProcessedParentchainBlock>().collect::<Result<Vec<_>, _>>()?;
+        if reports.iter().any(|report| report.shard == shard && u64::from(report.block_number) >= shielded_at) {
             break;
         }
     }
     let anchored = anchored.context("no event FinalizedSidechainBlock")?;
-    ensure!(anchored.shard == shard, "{anchored:?}");
     Ok(json!({
         "genesis": api.genesis_hash(),
         "shard": shard.0,
@@ -88,6 +111,19 @@ async fn shield(arguments: &Arguments) -> Result<serde_json::Value> {
         "finalized": finalized,
         "anchored": anchored.block_number,
     }))
+}
+
+/// 32 bytes in base58 or as hex with 0x.
+fn bytes32(text: &str) -> Result<[u8; 32]> {
+    let bytes = match text.strip_prefix("0x") {
+        Some(digits) => hex::decode(digits)?,
+        None => bs58::decode(text).into_vec()?,
+    };
+    bytes.try_into().map_err(|_| anyhow!("not 32 bytes"))
+}
+
+fn hex0x(bytes: &[u8]) -> String {
+    format!("0x{}", hex::encode(bytes))
 }
 
 /// A beneficiary's account, encrypted to the shard in the form that published clients use.

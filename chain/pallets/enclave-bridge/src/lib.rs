@@ -391,20 +391,18 @@ pub mod pallet {
 
         /// Moves `amount` planck of the sender into the shard's escrow and tells the shard to credit the beneficiary.
         #[pallet::call_index(2)]
-        #[pallet::weight(weights::shield_funds::<T>(encrypted_beneficiary.len()))]
+        #[pallet::weight(weights::shield_funds::<T>(encrypted_account.len()))]
         pub fn shield_funds(
             origin: OriginFor<T>,
             shard: ShardId,
-            encrypted_beneficiary: EncryptedBeneficiary,
+            encrypted_account: EncryptedBeneficiary,
             amount: Balance,
         ) -> DispatchResult {
             let sender = ensure_signed(origin)?;
             Self::receive(&shard, &sender, amount)?;
-            Self::append(
-                &shard,
-                InboxEntry::Shield { encrypted_beneficiary: encrypted_beneficiary.clone(), amount, sender },
-            )?;
-            Self::deposit_event(Event::ShieldFunds { shard, encrypted_beneficiary, amount });
+            let entry = InboxEntry::Shield { encrypted_beneficiary: encrypted_account.clone(), amount, sender };
+            Self::append(&shard, entry)?;
+            Self::deposit_event(Event::ShieldFunds { shard, encrypted_beneficiary: encrypted_account, amount });
             Ok(())
         }
 

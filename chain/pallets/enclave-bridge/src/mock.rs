@@ -212,8 +212,8 @@ pub fn request(shard: ShardId, bytes: usize) -> Request {
 }
 
 pub fn shield(shard: ShardId, amount: Balance) -> RuntimeCall {
-    let encrypted_beneficiary = beneficiary();
-    RuntimeCall::EnclaveBridge(crate::Call::shield_funds { shard, encrypted_beneficiary, amount })
+    let encrypted_account = beneficiary();
+    RuntimeCall::EnclaveBridge(crate::Call::shield_funds { shard, encrypted_account, amount })
 }
 
 pub fn beneficiary() -> EncryptedBeneficiary {

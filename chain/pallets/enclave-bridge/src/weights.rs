@@ -45,10 +45,10 @@ pub fn confirm_processed_parentchain_block<T: Config>(entries: u32, verdicts: u3
         .saturating_add(repayment::<T>())
 }
 
-/// Weight of `shield_funds` with an encrypted beneficiary of this many bytes.
-pub fn shield_funds<T: Config>(encrypted_beneficiary: usize) -> Weight {
+/// Weight of `shield_funds` with an encrypted account of this many bytes.
+pub fn shield_funds<T: Config>(encrypted_account: usize) -> Weight {
     micros(OVERHEAD_MICROS.saturating_add(ENTRY_MICROS).saturating_add(TRANSFER_MICROS))
-        .saturating_add(decryption(encrypted_beneficiary))
+        .saturating_add(decryption(encrypted_account))
         // As `invoke`, and the limit, its use, what was moved, the escrow's booking and two accounts.
         .saturating_add(T::DbWeight::get().reads_writes(9, 8))
         .saturating_add(founder_serves::<T>())

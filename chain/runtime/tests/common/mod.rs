@@ -279,8 +279,8 @@ pub fn shield(shard: ShardId) -> RuntimeCall {
 }
 
 pub fn shield_amount(shard: ShardId, amount: Balance) -> RuntimeCall {
-    let encrypted_beneficiary = beneficiary();
-    pallet_enclave_bridge::Call::<Runtime>::shield_funds { shard, encrypted_beneficiary, amount }.into()
+    let encrypted_account = beneficiary();
+    pallet_enclave_bridge::Call::<Runtime>::shield_funds { shard, encrypted_account, amount }.into()
 }
 
 /// The account of a shard's escrow.
