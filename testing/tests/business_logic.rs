@@ -3,11 +3,11 @@
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use cloister_chain_primitives::{Balance, DIRECT_CALL_FEE, UNIT};
+use cloister_chain_primitives::{Balance, DIRECT_CALL_FEE, UNIT, calls::Call};
 use cloister_client::Wait;
 use cloister_testing::{Cli, Deployment, WorkerOptions, eventually, process::binary, signer};
 use serde_json::Value;
-use sp_keyring::Sr25519Keyring::{Alice, Bob, One};
+use sp_keyring::Sr25519Keyring::{Alice, Bob, Charlie, Ferdie, One};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_is_played_and_its_winner_paid() -> Result<()> {
@@ -62,6 +62,49 @@ async fn a_round_is_played_and_its_winner_paid() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_ends_pays_its_players_all_that_is_in_the_pot() -> Result<()> {
+    let enclave_binary = Some(binary("guess-enclave-hurried")?);
+    let options = WorkerOptions { enclave_binary, upgrade_delay: Some(UPGRADE_DELAY), ..WorkerOptions::default() };
+    Deployment::run_with(options, async |deployment| {
+        let game = Cli::program(deployment, "guess")?;
+        let players = [Bob, Charlie];
+        deployment.endow(Ferdie, &players.map(|player| (player, 50 * UNIT))).await?;
+        let money = async || -> Result<Balance> {
+            let [bob, charlie] = players.map(|player| player.to_account_id());
+            Ok(deployment.chain.free_balance(&bob).await? + deployment.chain.free_balance(&charlie).await?)
+        };
+        let before = money().await?;
+        deployment.root(Call::retire_shard(&deployment.shard.shard().id)).await?;
+        // Whichever round is the last one, both are in it.
+        eventually("the shard's end", DEADLINE, async || {
+            for player in ["//Bob", "//Charlie"] {
+                let (_, answer) = game.run(&["play", player, "500"])?;
+                let refusal = answer["error"].as_str().unwrap_or_default();
+                if refusal.contains("the shard is retired") {
+                    return Ok(Some(()));
+                }
+            }
+            Ok(None)
+        })
+        .await?;
+        let books = eventually("the end of what is owed", DEADLINE, async || {
+            let books = deployment.ledgers().await?.books;
+            Ok((books.issuance() == Some(0) && books.open() == Some(0)).then_some(books))
+        })
+        .await?;
+        ensure!(money().await? == before + books.paid, "{books:?}");
+        ensure!(books.paid + books.fees == 100 * UNIT, "{books:?}");
+        let last = game.done(&["last"])?;
+        ensure!(last["paid"] == true, "{last}");
+        Ok(())
+    })
+    .await
+}
+
+/// Layer-one blocks between the announcement of the shard's end and the end.
+const UPGRADE_DELAY: u32 = 30;
 
 /// For a round of twenty seconds, its anchor on layer one and the next block.
 const DEADLINE: Duration = Duration::from_secs(90);

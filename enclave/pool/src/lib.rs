@@ -1,4 +1,4 @@
-//! Pending calls of a shard: bounded, in each sender's order of nonces, fair between senders.
+//! Pending calls of a shard: bounded in number and in bytes, in each sender's order of nonces, fair between senders.
 //!
 //! It takes only calls whose signature was verified ([`VerifiedCall`]) and knows nothing of state: the sender's next
 //! nonce is an argument. It never touches I/O, clocks or keys.
@@ -15,13 +15,14 @@
 )]
 #![warn(missing_docs)]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-};
+mod room;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use cloister_chain_primitives::{AccountId, H256, Nonce};
 use cloister_stf::VerifiedCall;
+
+use crate::room::{Sender, bytes_of};
 
 /// Pending calls.
 #[derive(Default)]
@@ -29,9 +30,15 @@ pub struct Pool {
     senders: BTreeMap<AccountId, Sender>,
     /// Senders whose next call is here, by their turn.
     ready: BTreeMap<u64, AccountId>,
-    /// Senders by how many of their calls wait for an earlier one: who gives way when the pool is full.
+    /// Senders by how many bytes of their calls wait for an earlier one: who gives way when the pool is full.
     waiting: BTreeSet<(usize, AccountId)>,
+    /// All these bytes.
+    waiting_bytes: usize,
     known: BTreeSet<H256>,
+    /// Bytes of pending calls.
+    bytes: usize,
+    /// Bytes of the calls that were taken, until [`Pool::settled`] says that they are in line no more.
+    taken_bytes: usize,
     /// Calls with a last block, by it.
     expiring: BTreeSet<(u64, AccountId, Nonce)>,
     turns: u64,
@@ -40,12 +47,12 @@ pub struct Pool {
 }
 
 /// What admitting a call did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Admission {
     /// Where the call stands.
     pub admitted: Admitted,
-    /// The operation that gave way to it in a full pool.
-    pub displaced: Option<H256>,
+    /// The operations that gave way to it in a full pool.
+    pub displaced: Vec<H256>,
 }
 
 /// Where an admitted call stands.
@@ -83,24 +90,15 @@ pub enum Refused {
         /// That the sender's next call must have.
         next: Nonce,
     },
+    /// The sender's pending calls would take more than [`MAX_BYTES_PER_SENDER`], and the call is not the next of them.
+    #[error("the sender's pending calls would take more than {MAX_BYTES_PER_SENDER} bytes")]
+    TooManyBytesOfSender,
     /// [`MAX_CALLS`] are pending, and none of them gives way to this one.
     #[error("the pool is full")]
     Full,
-}
-
-struct Sender {
-    /// Next nonce to hand out; calls below were handed out or executed.
-    next: Nonce,
-    /// Place in the queue of the call with that nonce, if it is here.
-    turn: Option<u64>,
-    calls: BTreeMap<Nonce, VerifiedCall>,
-}
-
-impl Sender {
-    /// How many calls wait for an earlier one.
-    fn waiting(&self) -> usize {
-        self.calls.len().saturating_sub(usize::from(self.turn.is_some()))
-    }
+    /// Calls take [`MAX_BYTES`], and not enough of them give way to this one.
+    #[error("the pool is full: its calls would take more than {MAX_BYTES} bytes")]
+    TooManyBytes,
 }
 
 impl Pool {
@@ -126,7 +124,7 @@ impl Pool {
 
     /// Takes a call of a sender whose next nonce in the newest state is `next`. Nonces in flight count as used.
     ///
-    /// In a full pool, the last call of the sender of whom most calls wait gives way to a call whose turn it is, and to
+    /// In a full pool, the last calls of the sender of whom most bytes wait give way to a call whose turn it is, and to
     /// one of a sender of whom fewer wait. So nobody can fill the pool for others with calls that never come up.
     pub fn admit(&mut self, call: VerifiedCall, next: Nonce) -> Result<Admission, Refused> {
         let nonce = call.nonce();
@@ -143,22 +141,22 @@ impl Pool {
             return Err(Refused::NonceTooFar { nonce, next });
         }
         let account = call.sender().clone();
-        let (expected, waiting) = match self.senders.get(&account) {
+        let (expected, own) = match self.senders.get(&account) {
             Some(sender) if sender.calls.contains_key(&nonce) => return Err(Refused::NonceTaken(nonce)),
-            Some(sender) => (sender.next, sender.waiting()),
+            Some(sender) => (sender.next, sender.bytes()),
             None => (next, 0),
         };
-        let is_next = nonce == expected;
-        let displaced = match self.known.len() >= MAX_CALLS {
-            true => Some(self.make_room(is_next, waiting).ok_or(Refused::Full)?),
-            false => None,
-        };
+        let (is_next, bytes) = (nonce == expected, bytes_of(&call));
+        // The next one brings up those that wait for it.
+        if !is_next && own.saturating_add(bytes) > MAX_BYTES_PER_SENDER {
+            return Err(Refused::TooManyBytesOfSender);
+        }
+        let displaced = self.make_room(&account, bytes, is_next)?;
 
         self.note(&call);
-        let sender =
-            self.senders.entry(account.clone()).or_insert_with(|| Sender { next, turn: None, calls: BTreeMap::new() });
+        let sender = self.senders.entry(account.clone()).or_insert_with(|| Sender::new(expected));
         let before = sender.waiting();
-        sender.calls.insert(nonce, call);
+        sender.insert(call);
         if is_next {
             self.give_turn(&account);
         }
@@ -173,36 +171,47 @@ impl Pool {
     /// went past it, it could wait for ever. Unless `weight` is zero, the first call is always taken: for being too
     /// heavy a call is refused at admission, not here.
     ///
-    /// The nonces of what is returned are in flight until [`Pool::settled`].
-    pub fn take_ready(&mut self, limit: usize, weight: u64) -> Vec<VerifiedCall> {
+    /// A call that may not go now keeps its turn, and others go past it.
+    ///
+    /// The nonces of what is returned are in flight, and its bytes count, until [`Pool::settled`].
+    pub fn take_ready(
+        &mut self,
+        limit: usize,
+        weight: u64,
+        mut may_go: impl FnMut(&VerifiedCall) -> bool,
+    ) -> Vec<VerifiedCall> {
         let mut taken = Vec::new();
         let mut room = weight;
+        let mut from = 0;
         while taken.len() < limit && room > 0 {
-            let Some(entry) = self.ready.first_entry() else { break };
-            let Some(sender) = self.senders.get_mut(entry.get()) else {
-                entry.remove();
-                continue;
-            };
-            let weight = sender.calls.get(&sender.next).map_or(0, VerifiedCall::weight);
+            let Some((&turn, account)) = self.ready.range(from..).next() else { break };
+            from = turn.saturating_add(1);
+            let account = account.clone();
+            let Some(sender) = self.senders.get_mut(&account) else { continue };
+            let Some(call) = sender.calls.get(&sender.next) else { continue };
+            let weight = call.weight();
             if weight > room && !taken.is_empty() {
                 break;
             }
+            if !may_go(call) {
+                continue;
+            }
             room = room.saturating_sub(weight);
-            let account = entry.remove();
+            self.ready.remove(&turn);
             let before = sender.waiting();
             sender.turn = None;
-            let Some(call) = sender.calls.remove(&sender.next) else { continue };
-            self.known.remove(&call.hash());
-            if let Some(last_block) = call.last_block() {
-                self.expiring.remove(&(last_block, account.clone(), call.nonce()));
-            }
+            let Some(call) = sender.remove(sender.next) else { continue };
+            sender.next = sender.next.saturating_add(1);
+            let is_ready = sender.calls.contains_key(&sender.next);
+            let is_last = sender.calls.is_empty();
+            self.forget(&call);
+            self.taken_bytes = self.taken_bytes.saturating_add(bytes_of(&call));
             self.in_flight.insert(account.clone(), call.nonce());
             taken.push(call);
-            sender.next = sender.next.saturating_add(1);
-            if sender.calls.contains_key(&sender.next) {
+            if is_ready {
                 // Behind all others: a thousand calls of one sender delay another's by one call, not by a block.
                 self.give_turn(&account);
-            } else if sender.calls.is_empty() {
+            } else if is_last {
                 self.senders.remove(&account);
             }
             self.count_waiting(account, before);
@@ -210,14 +219,16 @@ impl Pool {
         taken
     }
 
-    /// The state tells the next nonces of all calls that were taken: their block was applied, or dropped.
-    pub fn settled(&mut self) {
-        self.settled_except(|_| false);
-    }
-
-    /// As [`Self::settled`], but for senders of whom calls that were taken still wait for a block.
-    pub fn settled_except(&mut self, waits: impl Fn(&AccountId) -> bool) {
-        self.in_flight.retain(|sender, _| waits(sender));
+    /// Of all calls that were taken only these still wait for a block. What became of the others the state tells: their
+    /// block was applied, or dropped.
+    pub fn settled<'a>(&mut self, in_line: impl IntoIterator<Item = &'a VerifiedCall>) {
+        let (mut senders, mut bytes) = (BTreeSet::new(), 0usize);
+        for call in in_line {
+            senders.insert(call.sender());
+            bytes = bytes.saturating_add(bytes_of(call));
+        }
+        self.in_flight.retain(|sender, _| senders.contains(sender));
+        self.taken_bytes = bytes;
     }
 
     /// The next nonce of a sender in the newest state is `next`, because calls that were never here have used nonces.
@@ -229,8 +240,7 @@ impl Pool {
             return Vec::new();
         }
         let before = sender.waiting();
-        let later = sender.calls.split_off(&next);
-        let late = mem::replace(&mut sender.calls, later);
+        let late = sender.split_before(next);
         sender.next = next;
         let is_ready = sender.calls.contains_key(&next);
         if is_ready && sender.turn.is_none() {
@@ -242,7 +252,7 @@ impl Pool {
             self.senders.remove(account);
         }
         self.count_waiting(account.clone(), before);
-        self.forget_all(late.into_values())
+        self.forget_all(late)
     }
 
     /// The next block is number `block`. Removes the calls whose last block was an earlier one and returns their
@@ -254,74 +264,66 @@ impl Pool {
         {
             let Some(sender) = self.senders.get_mut(&account) else { continue };
             let before = sender.waiting();
-            let Some(call) = sender.calls.remove(&nonce) else { continue };
-            if let Some(turn) = sender.turn.take_if(|_| nonce == sender.next) {
+            let turn = sender.turn.take_if(|_| nonce == sender.next);
+            let Some(call) = sender.remove(nonce) else { continue };
+            if let Some(turn) = turn {
                 self.ready.remove(&turn);
             }
             if sender.calls.is_empty() {
                 self.senders.remove(&account);
             }
             self.count_waiting(account, before);
-            self.known.remove(&call.hash());
+            self.forget(&call);
             operations.push(call.hash());
         }
         operations
     }
 
-    /// A call of `account` with this nonce was taken and will not be executed. The sender's later calls that were taken
-    /// come back, even into a full pool, and wait for another one with that nonce; earlier ones stay in flight.
-    pub fn give_back(&mut self, account: &AccountId, nonce: Nonce, later: Vec<VerifiedCall>) {
+    /// A call that was taken will not be executed. Its sender's later calls that were taken come back, even into a full
+    /// pool, and wait for another one with that nonce; earlier ones stay in flight.
+    ///
+    /// The sender's next nonce in the newest state is `next`. If that is beyond the call's own, another call has used that
+    /// meanwhile, and nobody need wait for it. Returns the operations of those that came too late, as [`Self::overtaken`].
+    pub fn give_back(&mut self, gone: &VerifiedCall, later: Vec<VerifiedCall>, next: Nonce) -> Vec<H256> {
+        let (account, nonce) = (gone.sender(), gone.nonce());
         match nonce.checked_sub(1) {
             Some(before) => self.in_flight.insert(account.clone(), before),
             None => self.in_flight.remove(account),
         };
         let before = self.senders.get(account).map_or(0, Sender::waiting);
+        for call in later.iter().chain([gone]) {
+            self.taken_bytes = self.taken_bytes.saturating_sub(bytes_of(call));
+        }
         for call in &later {
             self.note(call);
         }
-        let entry = self.senders.entry(account.clone());
-        let sender = entry.or_insert_with(|| Sender { next: nonce, turn: None, calls: BTreeMap::new() });
+        let sender = self.senders.entry(account.clone()).or_insert_with(|| Sender::new(nonce));
         sender.next = nonce;
         if let Some(turn) = sender.turn.take() {
             self.ready.remove(&turn);
         }
-        sender.calls.extend(later.into_iter().map(|call| (call.nonce(), call)));
+        later.into_iter().for_each(|call| sender.insert(call));
         if sender.calls.is_empty() {
             self.senders.remove(account);
         }
         self.count_waiting(account.clone(), before);
+        self.overtaken(account, next)
     }
 
     /// Removes all calls of a sender whose earlier call was refused: their nonces can never come up. Returns the
     /// operations.
     pub fn drop_sender(&mut self, account: &AccountId) -> Vec<H256> {
         let Some(sender) = self.senders.remove(account) else { return Vec::new() };
-        self.waiting.remove(&(sender.waiting(), account.clone()));
+        self.count_waiting(account.clone(), sender.waiting());
         if let Some(turn) = sender.turn {
             self.ready.remove(&turn);
         }
         self.forget_all(sender.calls.into_values())
     }
 
-    /// Drops a call in favour of a newcomer whose turn it is or of whose sender this many calls wait.
-    fn make_room(&mut self, is_next: bool, waiting: usize) -> Option<H256> {
-        let (most, account) = self.waiting.last()?.clone();
-        if !is_next && waiting.saturating_add(1) >= most {
-            return None;
-        }
-        let sender = self.senders.get_mut(&account)?;
-        // The one whose turn it is, if it is here, has the lowest nonce.
-        let (_, call) = sender.calls.pop_last()?;
-        if sender.calls.is_empty() {
-            self.senders.remove(&account);
-        }
-        self.forget(&call);
-        self.count_waiting(account, most);
-        Some(call.hash())
-    }
-
     fn note(&mut self, call: &VerifiedCall) {
         self.known.insert(call.hash());
+        self.bytes = self.bytes.saturating_add(bytes_of(call));
         if let Some(last_block) = call.last_block() {
             self.expiring.insert((last_block, call.sender().clone(), call.nonce()));
         }
@@ -329,6 +331,7 @@ impl Pool {
 
     fn forget(&mut self, call: &VerifiedCall) {
         self.known.remove(&call.hash());
+        self.bytes = self.bytes.saturating_sub(bytes_of(call));
         if let Some(last_block) = call.last_block() {
             self.expiring.remove(&(last_block, call.sender().clone(), call.nonce()));
         }
@@ -355,6 +358,7 @@ impl Pool {
         if now == before {
             return;
         }
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(before).saturating_add(now);
         let entry = (before, account);
         self.waiting.remove(&entry);
         if now > 0 {
@@ -363,8 +367,13 @@ impl Pool {
     }
 }
 
-/// Most calls that may be pending. A call takes about half a kilobyte.
+/// Most calls that may be pending. Those that come back find room beyond that: there are no more than were taken.
 pub const MAX_CALLS: usize = 20_000;
+/// Most bytes of calls that are pending, or were taken and wait for a block: 64 MiB. As many payments as may be pending take
+/// a sixth of it; the longest calls of business logic, 16 KiB each, fill it by some four thousand.
+pub const MAX_BYTES: usize = 64 << 20;
+/// Most bytes of one sender's pending calls: 4 MiB.
+pub const MAX_BYTES_PER_SENDER: usize = 4 << 20;
 /// How far ahead of the next nonce a call may be, and so how many of one sender may be pending.
 pub const MAX_PER_SENDER: Nonce = 1_024;
 /// Most pending operations that are named at once. Whoever asks costs the engine no more than these.

@@ -1,4 +1,5 @@
 mod expiry;
+mod room;
 
 use std::collections::HashMap;
 
@@ -58,7 +59,7 @@ impl Program for AmountIsWeight {
 }
 
 fn take(pool: &mut Pool, limit: usize, weight: u64) -> Vec<H256> {
-    pool.take_ready(limit, weight).iter().map(VerifiedCall::hash).collect()
+    pool.take_ready(limit, weight, |_| true).iter().map(VerifiedCall::hash).collect()
 }
 
 fn operation(sender: u32, nonce: Nonce) -> H256 {
@@ -101,7 +102,7 @@ fn the_last_nonce_of_all_can_be_taken() {
     for nonce in [u32::MAX, u32::MAX - 1] {
         pool.admit(call(1, nonce), u32::MAX - 1).unwrap();
     }
-    let nonces: Vec<_> = pool.take_ready(10, u64::MAX).iter().map(VerifiedCall::nonce).collect();
+    let nonces: Vec<_> = pool.take_ready(10, u64::MAX, |_| true).iter().map(VerifiedCall::nonce).collect();
     assert_eq!(nonces, [u32::MAX - 1, u32::MAX]);
     assert!(pool.is_empty() && pool.senders.is_empty() && pool.waiting.is_empty());
 }
@@ -115,7 +116,7 @@ fn senders_take_turns() {
     }
     admit(&mut pool, 2, 0).unwrap();
     admit(&mut pool, 2, 1).unwrap();
-    let order: Vec<_> = pool.take_ready(5, u64::MAX).iter().map(VerifiedCall::hash).collect();
+    let order: Vec<_> = pool.take_ready(5, u64::MAX, |_| true).iter().map(VerifiedCall::hash).collect();
     assert_eq!(order, [operation(1, 0), operation(2, 0), operation(1, 1), operation(2, 1), operation(1, 2)]);
 }
 
@@ -125,9 +126,9 @@ fn calls_that_never_come_up_do_not_keep_others_out() {
     for sender in 100..200 {
         let admission = pool.admit(call(sender, 0), 0).unwrap();
         assert_eq!(admission.admitted, Admitted::Ready);
-        assert!(admission.displaced.is_some());
+        assert_eq!(admission.displaced.len(), 1);
     }
-    assert_eq!(pool.take_ready(1_000, u64::MAX).len(), 100);
+    assert_eq!(pool.take_ready(1_000, u64::MAX, |_| true).len(), 100);
     assert_eq!(pool.len(), MAX_CALLS - 100);
 }
 
@@ -146,7 +147,7 @@ fn a_full_pool_names_no_more_operations_than_one_may_ask_for() {
 fn in_a_full_pool_who_has_most_waiting_loses_its_last_call() {
     let mut pool = full_of_gaps();
     assert_eq!(admit(&mut pool, 0, 1_001), Err(Refused::Full), "no gain over equals");
-    let displaced = pool.admit(call(100, 7), 0).unwrap().displaced.unwrap();
+    let [displaced] = pool.admit(call(100, 7), 0).unwrap().displaced[..] else { panic!("one is enough") };
     assert_eq!(displaced.to_low_u64_be() as u32, 1_000, "the highest nonce");
     assert!(!pool.known.contains(&displaced));
     // The first call of a sender may push out its own last one.
@@ -158,7 +159,7 @@ fn in_a_full_pool_who_has_most_waiting_loses_its_last_call() {
         admit(&mut pool, 100 + sender, 1).unwrap();
     }
     let admission = pool.admit(call(1, 0), 0).unwrap();
-    assert_eq!(admission.displaced, Some(operation(1, MAX_PER_SENDER - 1)));
+    assert_eq!(admission.displaced, [operation(1, MAX_PER_SENDER - 1)]);
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn a_pool_full_of_ready_calls_is_full() {
         admit(&mut pool, sender, 0).unwrap();
     }
     assert_eq!(admit(&mut pool, u32::MAX, 0), Err(Refused::Full));
-    pool.take_ready(1, u64::MAX);
+    pool.take_ready(1, u64::MAX, |_| true);
     assert_eq!(admit(&mut pool, u32::MAX, 0), Ok(Admitted::Ready));
 }
 
@@ -179,7 +180,7 @@ fn nothing_is_left_of_a_dropped_sender() {
         admit(&mut pool, 1, nonce).unwrap();
     }
     admit(&mut pool, 2, 0).unwrap();
-    assert_eq!(pool.take_ready(1, u64::MAX).len(), 1);
+    assert_eq!(pool.take_ready(1, u64::MAX, |_| true).len(), 1);
     assert_eq!(pool.drop_sender(&account(1)), [operation(1, 1), operation(1, 3)]);
     assert_eq!(pool.drop_sender(&account(1)), []);
     assert_eq!((pool.len(), pool.ready.len(), pool.waiting.len()), (1, 1, 0));
@@ -198,7 +199,7 @@ fn of_ten_thousand_calls_of_one_account_its_window_is_admitted() {
         assert_eq!(admit(&mut pool, 1, nonce), expected);
     }
     assert_eq!(pool.len(), 1_024);
-    assert_eq!(pool.take_ready(2_000, u64::MAX).len(), 1_024);
+    assert_eq!(pool.take_ready(2_000, u64::MAX, |_| true).len(), 1_024);
     // Calls in flight move the window.
     assert_eq!(admit(&mut pool, 1, 2_047), Ok(Admitted::Future));
     assert_eq!(admit(&mut pool, 1, 2_048), Err(Refused::NonceTooFar { nonce: 2_048, next: 1_024 }));
@@ -231,6 +232,20 @@ fn the_first_call_is_taken_unless_there_is_no_room_at_all() {
 }
 
 #[test]
+fn who_may_not_go_keeps_its_turn_and_others_go_past() {
+    let mut pool = Pool::default();
+    for (sender, nonce) in [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0)] {
+        admit(&mut pool, sender, nonce).unwrap();
+    }
+    let held_back = [operation(1, 0), operation(2, 1)];
+    let taken = pool.take_ready(10, u64::MAX, |call| !held_back.contains(&call.hash()));
+    assert_eq!(taken.iter().map(VerifiedCall::hash).collect::<Vec<_>>(), [operation(2, 0), operation(3, 0)]);
+    assert_sound(&pool).unwrap();
+    let order = [operation(1, 0), operation(2, 1), operation(1, 1)];
+    assert_eq!(take(&mut pool, 10, u64::MAX), order);
+}
+
+#[test]
 fn a_nonce_in_flight_is_used() {
     let mut pool = Pool::default();
     for nonce in [0, 1] {
@@ -242,7 +257,7 @@ fn a_nonce_in_flight_is_used() {
         assert_eq!(admit(&mut pool, 1, nonce), Err(Refused::NonceUsed { nonce, next: 2 }));
     }
     assert_eq!(admit(&mut pool, 1, 2), Ok(Admitted::Ready));
-    pool.settled();
+    pool.settled([]);
     assert_eq!(pool.admit(call(1, 1), 2), Err(Refused::NonceUsed { nonce: 1, next: 2 }), "the state says 2");
     // The batch was dropped with all that came after it: the state says 0 for ever.
     assert_eq!(pool.drop_sender(&account(1)), [operation(1, 2)]);
@@ -269,7 +284,7 @@ fn calls_that_an_indirect_one_overtook_go_and_later_ones_come_up() {
     assert_eq!(pool.overtaken(&account(3), 7), [], "of whom nothing is pending");
     assert_eq!(pool.overtaken(&account(1), 1), [operation(1, 0)]);
     assert_eq!(pool.overtaken(&account(1), 1), [], "once");
-    let first = pool.take_ready(1, u64::MAX);
+    let first = pool.take_ready(1, u64::MAX, |_| true);
     assert_eq!(first[0].hash(), operation(1, 1), "it kept the sender's turn");
     assert_eq!(pool.overtaken(&account(1), 3), [operation(1, 2)]);
     assert_eq!(take(&mut pool, 10, u64::MAX), [operation(2, 0)], "4 waits for 3");
@@ -277,7 +292,7 @@ fn calls_that_an_indirect_one_overtook_go_and_later_ones_come_up() {
     assert_eq!(take(&mut pool, 10, u64::MAX), [operation(1, 4)]);
     assert!(pool.is_empty() && pool.senders.is_empty() && pool.ready.is_empty() && pool.waiting.is_empty());
     // All of them at once.
-    pool.settled();
+    pool.settled([]);
     for nonce in [5, 6, 9] {
         pool.admit(call(1, nonce), 5).unwrap();
     }
@@ -303,7 +318,7 @@ impl Engine {
     fn step(&mut self, sender: u32, nonce: Nonce, step: u8) -> Result<(), TestCaseError> {
         match step {
             0 | 1 => {
-                for call in self.pool.take_ready(3, u64::MAX) {
+                for call in self.pool.take_ready(3, u64::MAX, |_| true) {
                     let sender = (0..4).find(|sender| account(*sender) == *call.sender()).unwrap();
                     prop_assert_eq!(call.nonce(), self.taken(sender), "each once, in order, without gaps");
                     self.taken.insert(sender, call.nonce() + 1);
@@ -312,7 +327,7 @@ impl Engine {
             // The block of what was taken is applied.
             2 => {
                 self.state = self.taken.clone();
-                self.pool.settled();
+                self.pool.settled([]);
             }
             // It is dropped.
             3 => {
@@ -322,13 +337,13 @@ impl Engine {
                     }
                 }
                 self.taken = self.state.clone();
-                self.pool.settled();
+                self.pool.settled([]);
             }
             // It is applied, and an indirect call with this nonce was in it.
             4 if nonce >= self.taken(sender) => {
                 self.taken.insert(sender, nonce + 1);
                 self.state = self.taken.clone();
-                self.pool.settled();
+                self.pool.settled([]);
                 let late = self.pool.overtaken(&account(sender), nonce + 1);
                 prop_assert!(late.iter().all(|late| *late <= operation(sender, nonce)));
             }
@@ -356,6 +371,10 @@ impl Engine {
 fn assert_sound(pool: &Pool) -> Result<(), TestCaseError> {
     let calls: usize = pool.senders.values().map(|sender| sender.calls.len()).sum();
     prop_assert_eq!(calls, pool.len());
+    let bytes: usize = pool.senders.values().flat_map(|sender| sender.calls.values()).map(bytes_of).sum();
+    prop_assert_eq!(pool.bytes, bytes);
+    prop_assert_eq!(pool.senders.values().map(Sender::bytes).sum::<usize>(), bytes);
+    prop_assert_eq!(pool.waiting_bytes, pool.waiting.iter().map(|(waiting, _)| waiting).sum::<usize>());
     prop_assert!(pool.senders.values().all(|sender| !sender.calls.is_empty()));
     let waiting: BTreeSet<_> = pool
         .senders

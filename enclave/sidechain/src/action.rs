@@ -76,7 +76,8 @@ pub enum Action {
         /// Why it failed.
         error: Option<String>,
     },
-    /// What the program does at the beginning of a block failed, for this reason; the block is made without it.
+    /// What the program does at the beginning of a block failed, or the question whether it has something to do, for this
+    /// reason; blocks are made without it.
     BeginBlockFailed(String),
     /// Host input was refused; nothing changed.
     Refused(Error),

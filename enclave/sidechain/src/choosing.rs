@@ -1,17 +1,16 @@
 //! What the next block executes, and in which order: the inbox first, then what the pool hands out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, VecDeque};
 
-use cloister_chain_primitives::{AccountId, Moment, Nonce};
+use cloister_chain_primitives::{AccountId, Moment};
 use cloister_stf::{Context, MAX_OPEN_OUTBOX, VerifiedCall};
-use cloister_wire::TrustedOperationStatus;
 
 use crate::{
     action::Action,
     engine::Engine,
     inbox::Opened,
     poison::{Company, Item},
-    reads::Sorted,
+    reads::{MAX_WAITING, Sorted},
 };
 
 /// What a block executes.
@@ -56,8 +55,10 @@ impl Engine {
             }
             fits
         };
-        // What comes in may have to go back: while too much waits for that, it stays on layer one.
-        let most = if self.outbox.len() < MAX_OUTBOX_FOR_INBOX { MAX_INBOX_PER_BLOCK } else { 0 };
+        let most = if self.takes_from_inbox() { MAX_INBOX_PER_BLOCK } else { 0 };
+        if most > 0 {
+            self.pass_over_unread();
+        }
         while batch.entries.len() < most
             && let Some((number, opened)) = self.inbox.peek()
             && self.is_entry_ready(number, opened)
@@ -65,13 +66,14 @@ impl Engine {
         {
             batch.entries.extend(self.inbox.take());
         }
+        self.excuse_read();
         let carried = std::mem::take(&mut self.carried);
         let Sorted { mut ready, mut waiting } = self.sort_out(carried);
         // Those that waited for layer one keep nobody waiting.
         if ready.iter().all(|call| !call.layer_one_reads().is_empty()) {
             let weight = ready.iter().fold(0u64, |sum, call| sum.saturating_add(call.weight()));
             let room = self.budget.saturating_sub(weight);
-            let taken = self.pool.take_ready(MAX_CALLS_PER_BLOCK.saturating_sub(ready.len()), room);
+            let taken = self.take_ready(MAX_CALLS_PER_BLOCK.saturating_sub(ready.len()), room, &waiting);
             Sorted { ready, waiting } = self.sort_out(ready.into_iter().chain(waiting).chain(taken));
         }
         while batch.calls.len() < MAX_CALLS_PER_BLOCK
@@ -86,10 +88,35 @@ impl Engine {
         batch
     }
 
-    /// Whether the program has something to do in a block of this time. What brought nothing on the same blocks is not
-    /// tried again.
-    pub(crate) fn is_due(&self, timestamp: Moment) -> bool {
+    /// Takes calls from the pool while these wait for layer one. When so many wait that more must not, what would wait, too,
+    /// stays in the pool, whose bounds hold, and others go past it.
+    fn take_ready(&mut self, limit: usize, weight: u64, waiting: &VecDeque<VerifiedCall>) -> Vec<VerifiedCall> {
+        let Some(head) = self.view.as_ref().map(|view| view.hash) else { return Vec::new() };
+        let mut senders: BTreeSet<AccountId> = waiting.iter().map(|call| call.sender().clone()).collect();
+        let (mut room, reads) = (MAX_WAITING.saturating_sub(waiting.len()), &self.reads);
+        self.pool.take_ready(limit, weight, |call| {
+            if reads.knows(&head, call) && !senders.contains(call.sender()) {
+                return true;
+            }
+            let may_wait = room > 0;
+            if may_wait {
+                room = room.saturating_sub(1);
+                senders.insert(call.sender().clone());
+            }
+            may_wait
+        })
+    }
+
+    /// What comes in may have to go back: while too much waits for that, it stays on layer one.
+    fn takes_from_inbox(&self) -> bool {
+        self.outbox.len() < MAX_OUTBOX_FOR_INBOX
+    }
+
+    /// Whether the program has something to do in a block of this time. What failed or brought nothing on the same blocks is
+    /// not tried again.
+    pub(crate) fn is_due(&mut self, timestamp: Moment) -> bool {
         let Some(view) = &self.view else { return false };
+        let at = (self.height(), view.hash);
         let next = Context {
             number: self.height().saturating_add(1),
             timestamp,
@@ -98,14 +125,25 @@ impl Engine {
             mode: view.mode,
             anchored: self.unanchored.anchored(),
         };
-        self.due_in_vain != Some((self.height(), view.hash)) && cloister_stf::due(&self.state, self.program, &next)
+        if self.due_in_vain == Some(at) {
+            return false;
+        }
+        cloister_stf::due(&self.state, self.program, &next).unwrap_or_else(|reason| {
+            self.due_in_vain = Some(at);
+            self.actions.push(Action::BeginBlockFailed(reason));
+            false
+        })
     }
 
     /// Layer one may have gone on since the batch was chosen: what its calls read is not proven any more. Splits those off.
-    pub(crate) fn split_off_unread(&self, batch: &mut Batch) -> Batch {
+    pub(crate) fn split_off_unread(&mut self, batch: &mut Batch) -> Batch {
         let ready = |(number, opened): &(u64, Opened)| self.is_entry_ready(*number, opened);
         let entries = batch.entries.iter().position(|entry| !ready(entry)).unwrap_or(batch.entries.len());
         let entries = batch.entries.split_off(entries);
+        let unread = |(number, opened): &&(u64, Opened)| !self.is_entry_ready(*number, opened);
+        for number in entries.iter().filter(unread).map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.reads.pass_over(number);
+        }
         let Sorted { ready, waiting } = self.sort_out(std::mem::take(&mut batch.calls));
         batch.calls = ready.into();
         Batch { entries, calls: waiting.into(), due: false }
@@ -119,35 +157,25 @@ impl Engine {
         }
     }
 
+    /// Whether what would be chosen first is suspected. One that waits for layer one would not be.
     pub(crate) fn next_is_suspect(&self) -> bool {
-        let entry = self.inbox.peek().map(|(number, _)| Item::Entry(number));
-        let call = self.carried.front().map(|call| Item::Call(call.hash()));
-        entry.or(call).is_some_and(|item| self.suspects.company(&item) != Company::Any)
+        let entry = self
+            .inbox
+            .peek()
+            .filter(|(number, opened)| self.takes_from_inbox() && self.is_entry_ready(*number, opened));
+        let item = entry.map(|(number, _)| Item::Entry(number)).or_else(|| self.first_ready_call());
+        item.is_some_and(|item| self.suspects.company(&item) != Company::Any)
     }
 
-    /// Calls whose last block has passed leave the queues. What their senders have in line after them waits for others
-    /// with their nonces.
-    pub(crate) fn expire(&mut self) {
-        let block = self.height().saturating_add(1);
-        let mut given_back: BTreeMap<AccountId, (Nonce, Vec<VerifiedCall>)> = BTreeMap::new();
-        for call in std::mem::take(&mut self.carried) {
-            if let Some((_, later)) = given_back.get_mut(call.sender()) {
-                let (operation, status) = (call.hash(), TrustedOperationStatus::Future);
-                self.actions.push(Action::Status { operation, status, error: None });
-                later.push(call);
-            } else if call.last_block().is_some_and(|last_block| last_block < block) {
-                given_back.insert(call.sender().clone(), (call.nonce(), Vec::new()));
-                self.tell_expired(call.hash());
-            } else {
-                self.carried.push_back(call);
+    fn first_ready_call(&self) -> Option<Item> {
+        let mut waiting = BTreeSet::new();
+        for call in &self.carried {
+            if self.is_readable(call) && !waiting.contains(call.sender()) {
+                return Some(Item::Call(call.hash()));
             }
+            waiting.insert(call.sender());
         }
-        for (sender, (nonce, later)) in given_back {
-            self.pool.give_back(&sender, nonce, later);
-        }
-        for operation in self.pool.expire(block) {
-            self.tell_expired(operation);
-        }
+        None
     }
 
     fn weight_of(&self, opened: &Opened) -> u64 {
@@ -163,8 +191,9 @@ impl Engine {
 pub const MAX_INBOX_PER_BLOCK: usize = 64;
 /// While more entries of the outbox than this are open, nothing of the inbox is consumed.
 const MAX_OUTBOX_FOR_INBOX: u32 = 4 * MAX_OPEN_OUTBOX;
-/// Most direct calls in one block.
-pub const MAX_CALLS_PER_BLOCK: usize = 1_000;
+/// Most direct calls in one block. With what they may write, and the longest reasons for which they may fail, it fits a
+/// message to the host.
+pub const MAX_CALLS_PER_BLOCK: usize = 2_000;
 /// Share of a slot that is given to executing calls, in percent.
 pub(crate) const EXECUTION_SHARE: u64 = 80;
 /// What crediting a shielding takes, or finding that an entry is nothing; picoseconds.

@@ -64,7 +64,8 @@ pub struct Engine {
     pub(crate) outcomes: Outcomes,
     pub(crate) unanchored: Unanchored,
     pub(crate) outbox: Outbox,
-    /// Height at which no account could leave the retired shard: each waits for an entry of its own to be closed.
+    /// Height at which no account could leave the retired shard: each waits for an entry of its own to be closed, or for
+    /// the program.
     pub(crate) nobody_left_at: Option<u64>,
     pub(crate) snapshots: Snapshots,
     /// Number of the newest request to keep something.

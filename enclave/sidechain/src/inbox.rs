@@ -27,7 +27,8 @@ pub struct Opener {
 /// An entry that was opened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Opened {
-    /// A call, if it decrypts and its sender signed it for this shard.
+    /// A call, if it decrypts, its sender signed it for this shard, and clients may make it: one that names too much of layer
+    /// one is as little a call as one that only the enclave may make, today and at every later try.
     Invoke(Option<VerifiedCall>),
     /// A shielding.
     Shield {

@@ -20,6 +20,7 @@
 
 mod action;
 mod anchoring;
+mod carried;
 mod choosing;
 mod engine;
 mod extrinsics;

@@ -1,7 +1,5 @@
 //! Making blocks: choose, mark, execute, store, tell. One block at a time.
 
-use std::collections::BTreeSet;
-
 use cloister_chain_primitives::{AccountId, BlockNumber, H256, Moment, ShardMode};
 use cloister_state::{PreparedDiff, Purpose as Sealed, Scope};
 use cloister_stf::{
@@ -185,6 +183,7 @@ impl Engine {
         };
         let unread = self.split_off_unread(&mut batch);
         self.put_back(unread);
+        self.ask_for_calls();
         // The state is untouched by an error, but what was taken out of the queues is gone: going on would lose it.
         match self.execute(context, &batch) {
             Ok((finished, executed)) => {
@@ -363,8 +362,6 @@ impl Engine {
         self.parent_layer_one = block_data.layer_one_number;
         self.head = Some(head);
         self.outbox.apply(&self.genesis, &self.shard, outbox);
-        self.expire();
-        self.settle(&items);
         self.suspects.expire(number);
         let indirect = executed.indirect_operations();
         if block_data.inbox_to > block_data.inbox_from {
@@ -380,61 +377,15 @@ impl Engine {
             };
             self.actions.push(Action::Status { operation: *operation, status, error });
         }
-        for Included { sender, .. } in &executed.indirect {
-            let next = cloister_stf::nonce(&self.state, sender);
-            for operation in self.pool.overtaken(sender, next) {
-                self.tell_usurped(operation);
-            }
-        }
+        self.overtake(executed.indirect.iter().map(|call| &call.sender));
         self.tell_refused(executed.refused);
+        self.expire();
+        self.settle(&items);
         self.anchor();
         if self.next_is_suspect() {
             // Each goes alone; a slot for each would be long after a crash.
             self.produce();
         }
-    }
-
-    pub(crate) fn tell_expired(&mut self, operation: H256) {
-        let error = Some("its last block has passed".into());
-        self.actions.push(Action::Status { operation, status: TrustedOperationStatus::Dropped, error });
-    }
-
-    /// Nothing of a batch is on its way any more.
-    fn settle(&mut self, items: &[Item]) {
-        for item in items {
-            self.suspects.acquit(item);
-        }
-        self.reads.settle(items);
-        // Whatever was taken and is not in line any more the state tells.
-        let in_line: BTreeSet<&AccountId> = self.carried.iter().map(VerifiedCall::sender).collect();
-        self.pool.settled_except(|sender| in_line.contains(sender));
-    }
-
-    /// Calls that are no part of a block, and with each the sender's later ones, whose turn can never come.
-    fn tell_refused(&mut self, refused: Vec<(VerifiedCall, Refused)>) {
-        for (call, refusal) in refused {
-            if let Refused::Nonce { expected, got } = refusal
-                && got < expected
-            {
-                self.tell_usurped(call.hash());
-                continue;
-            }
-            let status = match refusal {
-                Refused::Expired { .. } => TrustedOperationStatus::Dropped,
-                _ => TrustedOperationStatus::Invalid,
-            };
-            let (operation, error) = (call.hash(), Some(refusal.to_string()));
-            self.actions.push(Action::Status { operation, status, error });
-            for operation in self.pool.drop_sender(call.sender()) {
-                let error = Some("an earlier call of the sender was refused".into());
-                self.actions.push(Action::Status { operation, status: TrustedOperationStatus::Dropped, error });
-            }
-        }
-    }
-
-    fn tell_usurped(&mut self, operation: H256) {
-        let error = Some("another call of the sender with this nonce came first, through layer one".into());
-        self.actions.push(Action::Status { operation, status: TrustedOperationStatus::Usurped, error });
     }
 
     /// When a block that is made now is made, or why none is.

@@ -135,7 +135,7 @@ impl Engine {
         let next = cloister_stf::nonce(&self.state, call.sender());
         let operation = call.hash();
         let Admission { admitted, displaced } = self.pool.admit(call, next)?;
-        if let Some(operation) = displaced {
+        for operation in displaced {
             let error = Some("the pool is full".into());
             self.actions.push(Action::Status { operation, status: TrustedOperationStatus::Dropped, error });
         }

@@ -2,14 +2,16 @@
 //! engine itself must know, so that no call can keep the shard from following layer one.
 //!
 //! Values count for the head at which they were proven and for no other. A direct call whose keys the host has no proof of
-//! is refused; one that came through the inbox cannot be left out, so it fails when the host had none at four heads.
+//! is refused. One that came through the inbox cannot be left out, so it fails when it missed four heads. It misses one if
+//! the host says that it has no proof, or if blocks were made without it: at one of them it was not proven, and it was not
+//! left for want of room or for one before it at a later one. How the host withholds a proof, by silence or by bringing it
+//! too late, makes no difference; and because that counts for all that wait at once, they wait no longer than one.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use cloister_chain_primitives::{AccountId, H256, Moment, Nonce};
+use cloister_chain_primitives::{H256, Moment};
 use cloister_light_client::{ProvenValues, VerifiedHeader};
 use cloister_stf::{LayerOneValues, Refused, VerifiedCall};
-use cloister_wire::TrustedOperationStatus;
 
 use crate::{
     action::Action,
@@ -28,9 +30,12 @@ pub(crate) struct Reads {
     /// Bytes of these.
     bytes: usize,
     asked: Option<Asked>,
-    /// Whether one call's keys are asked for at a time, because a question about several was not answered.
+    /// Whether one call's keys are asked for at a time, until that is found for which a question about several was not
+    /// answered.
     alone: bool,
     missed: BTreeMap<Item, Missed>,
+    /// Entries of the inbox that miss this head, unless they are executed at it.
+    passed_over: BTreeSet<u64>,
 }
 
 /// A question that is not answered yet.
@@ -52,7 +57,7 @@ struct Missed {
 
 impl Reads {
     /// Whether a call can be executed on this head.
-    fn knows(&self, head: &H256, call: &VerifiedCall) -> bool {
+    pub fn knows(&self, head: &H256, call: &VerifiedCall) -> bool {
         let keys = call.layer_one_reads();
         keys.is_empty() || (self.at == *head && keys.iter().all(|key| self.values.contains_key(key)))
     }
@@ -74,11 +79,27 @@ impl Reads {
         }
     }
 
-    /// Values of another head are of no use.
-    fn move_to(&mut self, head: H256) {
-        if self.at != head {
-            self.at = head;
-            self.forget_values();
+    /// Values of another head are of no use. Returns what was asked in vain.
+    fn move_to(&mut self, head: H256) -> Option<Asked> {
+        let left = std::mem::replace(&mut self.at, head);
+        for number in std::mem::take(&mut self.passed_over) {
+            self.miss(Item::Entry(number), left);
+        }
+        self.alone = false;
+        self.forget_values();
+        self.asked.take()
+    }
+
+    /// A block goes past an entry of the inbox that is not proven.
+    pub fn pass_over(&mut self, entry: u64) {
+        self.passed_over.insert(entry);
+    }
+
+    /// Nothing more need be known of a call or an entry.
+    pub fn forget(&mut self, item: &Item) {
+        self.missed.remove(item);
+        if let Item::Entry(number) = item {
+            self.passed_over.remove(number);
         }
     }
 
@@ -99,7 +120,7 @@ impl Reads {
     /// A block with these items is made.
     pub fn settle(&mut self, items: &[Item]) {
         for item in items {
-            self.missed.remove(item);
+            self.forget(item);
         }
         if self.bytes > MAX_BYTES_HELD {
             self.forget_values();
@@ -127,6 +148,27 @@ impl Engine {
         }
     }
 
+    /// A block is begun. What of the inbox it could take and is not proven was asked for, unless too many bytes are held.
+    pub(crate) fn pass_over_unread(&mut self) {
+        if self.reads.bytes > MAX_BYTES_HELD {
+            return;
+        }
+        let next = self.inbox.opened_ones().take(MAX_INBOX_PER_BLOCK);
+        let unread = next.filter(|(number, opened)| !self.is_entry_ready(*number, opened));
+        for number in unread.map(|(number, _)| number).collect::<Vec<_>>() {
+            self.reads.pass_over(number);
+        }
+    }
+
+    /// What the block leaves although it is proven waits for others: the host is not to blame.
+    pub(crate) fn excuse_read(&mut self) {
+        let left = self.inbox.opened_ones().take(MAX_INBOX_PER_BLOCK);
+        let read = left.filter(|(number, opened)| self.is_entry_ready(*number, opened));
+        for number in read.map(|(number, _)| number).collect::<Vec<_>>() {
+            self.reads.passed_over.remove(&number);
+        }
+    }
+
     /// Splits calls into those that can be executed now and those that wait for layer one's state; with each of these
     /// wait its sender's later ones. The order stays.
     pub(crate) fn sort_out(&self, calls: impl IntoIterator<Item = VerifiedCall>) -> Sorted {
@@ -150,12 +192,14 @@ impl Engine {
             return;
         }
         let (at, head) = (view.header.clone(), view.hash);
-        self.reads.move_to(head);
-        let outdated = |asked: &mut Asked| {
-            asked.at.hash() != head || self.time_hint.abs_diff(asked.asked_at) >= QUESTION_TIMEOUT_MS
-        };
-        if let Some(asked) = self.reads.asked.take_if(outdated) {
-            self.not_proven(asked);
+        if self.reads.at != head
+            && let Some(asked) = self.reads.move_to(head)
+        {
+            self.asked_in_vain(&asked);
+        }
+        let overdue = |asked: &mut Asked| self.time_hint.abs_diff(asked.asked_at) >= QUESTION_TIMEOUT_MS;
+        if let Some(asked) = self.reads.asked.take_if(overdue) {
+            self.not_proven(&asked);
         }
         if self.reads.asked.is_some() || self.reads.bytes > MAX_BYTES_HELD {
             return;
@@ -181,7 +225,9 @@ impl Engine {
 
     /// Calls whose keys are to be asked for at this head, in the order of their turns.
     fn waiting_for_layer_one(&self, head: &H256) -> impl Iterator<Item = (Item, &VerifiedCall)> {
-        let entries = self.inbox.opened_ones().take(MAX_INBOX_PER_BLOCK).filter_map(|(number, opened)| match opened {
+        let entries = self.inbox.opened_ones().take(MAX_INBOX_PER_BLOCK);
+        let entries = entries.filter(|(number, opened)| !self.is_entry_ready(*number, opened));
+        let entries = entries.filter_map(|(number, opened)| match opened {
             Opened::Invoke(Some(call)) => Some((Item::Entry(number), call)),
             Opened::Invoke(None) | Opened::Shield { .. } => None,
         });
@@ -198,7 +244,6 @@ impl Engine {
         let Some(asked) = self.reads.asked.take_if(|asked| asked.id == question) else { return false };
         match proof.take().map(|proof| asked.at.read(proof, &asked.keys)) {
             Some(Ok(values)) => {
-                self.reads.alone = false;
                 if asked.at.hash() == self.reads.at {
                     self.reads.learn(asked.keys, &values);
                 }
@@ -206,58 +251,44 @@ impl Engine {
             // A key that a call names must not be what ends the shard, whatever layer one holds there.
             Some(Err(error)) => {
                 self.actions.push(Action::Refused(error));
-                self.not_proven(asked);
+                self.not_proven(&asked);
             }
-            None => self.not_proven(asked),
+            None => self.not_proven(&asked),
         }
         self.ask_for_calls();
         true
     }
 
-    fn not_proven(&mut self, asked: Asked) {
-        let head = asked.at.hash();
-        // Of an older head nothing was heard in time; the newer one gives the host another chance.
-        let is_current = head == self.reads.at;
-        match asked.items.as_slice() {
+    /// The host has no proof, at the head that the view shows.
+    fn not_proven(&mut self, asked: &Asked) {
+        let [item] = asked.items.as_slice() else {
             // One of them may be what is in the way of all.
-            [_, _, ..] if is_current => self.reads.alone = true,
-            items => {
-                for item in items {
-                    self.reads.miss(*item, head);
-                    if let Item::Call(operation) = item
-                        && (is_current || self.reads.is_given_up(item))
-                    {
-                        self.refuse_carried(operation, &Refused::LayerOneUnread);
-                    }
-                }
-            }
+            self.reads.alone = true;
+            return;
+        };
+        self.reads.alone = false;
+        match item {
+            Item::Entry(number) if *number >= self.consumed => self.reads.miss(*item, asked.at.hash()),
+            Item::Entry(_) => {}
+            Item::Call(operation) => self.refuse_carried(operation, &Refused::LayerOneUnread),
         }
     }
 
-    /// A call that the pool has handed out will not be executed. Its sender's later ones wait for another with its nonce.
-    pub(crate) fn refuse_carried(&mut self, operation: &H256, refusal: &Refused) {
-        let Some(refused) = self.carried.iter().position(|call| call.hash() == *operation) else { return };
-        let (mut kept, mut later) = (VecDeque::new(), Vec::new());
-        let mut given_back: Option<(AccountId, Nonce)> = None;
-        for (at, call) in std::mem::take(&mut self.carried).into_iter().enumerate() {
-            if at == refused {
-                given_back = Some((call.sender().clone(), call.nonce()));
-            } else if given_back.as_ref().is_some_and(|(sender, _)| sender == call.sender()) {
-                later.push(call);
-            } else {
-                kept.push_back(call);
+    /// The view went on before the host answered. The new head gives it another chance.
+    fn asked_in_vain(&mut self, asked: &Asked) {
+        // What is in a batch by now is asked for again if it comes back; entries are counted when blocks go past them.
+        let in_line: BTreeSet<H256> = self.carried.iter().map(VerifiedCall::hash).collect();
+        for item in &asked.items {
+            if matches!(item, Item::Call(operation) if in_line.contains(operation)) {
+                self.reads.miss(*item, asked.at.hash());
             }
         }
-        self.carried = kept;
-        self.reads.settle(&[Item::Call(*operation)]);
-        let (status, error) = (TrustedOperationStatus::Invalid, Some(refusal.to_string()));
-        self.actions.push(Action::Status { operation: *operation, status, error });
-        for call in &later {
-            let (operation, status) = (call.hash(), TrustedOperationStatus::Future);
-            self.actions.push(Action::Status { operation, status, error: None });
-        }
-        if let Some((sender, nonce)) = given_back {
-            self.pool.give_back(&sender, nonce, later);
+        for item in &asked.items {
+            if let Item::Call(operation) = item
+                && self.reads.is_given_up(item)
+            {
+                self.refuse_carried(operation, &Refused::LayerOneUnread);
+            }
         }
     }
 }
@@ -273,7 +304,7 @@ pub(crate) struct Sorted {
 const MAX_KEYS_PER_PROOF: usize = 64;
 /// At so many heads the host may leave a call's keys unproven.
 const MAX_HEADS: u32 = 4;
-/// With more bytes of values than these no more are asked for until a block is made.
+/// With more bytes of values than these no more are asked for until a block is made. A proof more than that is never held.
 const MAX_BYTES_HELD: usize = 4 << 20;
 /// While so many calls wait for a block, none that reads of layer one is taken.
 pub(crate) const MAX_WAITING: usize = 10_000;

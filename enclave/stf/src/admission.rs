@@ -1,6 +1,7 @@
 //! Which calls may be tried at all.
 
 use core::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cloister_chain_primitives::{AccountId, Balance, H256, Nonce, ShardMode};
 use cloister_wire::{BoundCall, BoundCallSigned, SignatureScope, TrustedCall, TrustedCallSigned};
@@ -75,17 +76,19 @@ impl VerifiedCall {
         last_block: Option<u64>,
         rules: &Rules,
     ) -> Result<Self, Refused> {
-        let (weight, limit) = (rules.program.weight(&call), rules.max_weight);
+        let program = rules.program;
+        // A mistake in what a program declares costs the call, not who serves others beside it.
+        let declared = || (program.weight(&call), program.fee(&call), program.layer_one_reads(&call));
+        let (weight, fee, layer_one_reads) = catch_unwind(AssertUnwindSafe(declared)).map_err(|_| Refused::Panicked)?;
+        let limit = rules.max_weight;
         if weight > limit {
             return Err(Refused::TooHeavy { weight, limit });
         }
-        let layer_one_reads = rules.program.layer_one_reads(&call);
         if layer_one_reads.len() > MAX_LAYER_ONE_READS
             || layer_one_reads.iter().any(|key| key.len() > MAX_LAYER_ONE_KEY)
         {
             return Err(Refused::TooManyReads);
         }
-        let fee = rules.program.fee(&call);
         Ok(Self { hash, call, nonce, last_block, weight, fee, layer_one_reads })
     }
 
@@ -127,6 +130,21 @@ impl VerifiedCall {
     /// Storage keys of layer one whose values it needs.
     pub fn layer_one_reads(&self) -> &[Vec<u8>] {
         &self.layer_one_reads
+    }
+
+    /// Bytes that it holds beyond its own size: payload and keys.
+    pub fn heap_bytes(&self) -> usize {
+        let payload = match &self.call {
+            TrustedCall::App(_, payload) => payload.len(),
+            TrustedCall::Noop(_)
+            | TrustedCall::BalanceSetBalance(..)
+            | TrustedCall::BalanceTransfer(..)
+            | TrustedCall::BalanceUnshield(..)
+            | TrustedCall::BalanceShield(..)
+            | TrustedCall::TimestampSet(..) => 0,
+        };
+        let keys = self.layer_one_reads.iter().map(|key| size_of::<Vec<u8>>().saturating_add(key.len()));
+        keys.fold(payload, usize::saturating_add)
     }
 }
 

@@ -54,6 +54,13 @@ pub trait App: Send + Sync + 'static {
         false
     }
 
+    /// Accounts that stay while everybody leaves a retired shard: pots out of which [`Self::begin_block`] has yet to pay,
+    /// because what it rests on is not anchored. They leave as soon as this names them no more, and at once if it fails.
+    /// Asked in every block of a retired shard, after [`Self::begin_block`].
+    fn stays(&self, _context: &Context) -> Vec<AccountId> {
+        Vec::new()
+    }
+
     /// Answers an account's query about itself, SCALE.
     fn answer(&self, _owner: &AccountId, _query: Self::Query, _context: &Context) -> Option<Vec<u8>> {
         None
@@ -128,6 +135,10 @@ impl<A: App> Program for WithApp<A> {
 
     fn due(&self, next: &Context) -> bool {
         self.0.due(next)
+    }
+
+    fn stays(&self, context: &Context) -> Vec<AccountId> {
+        self.0.stays(context)
     }
 
     fn answer(&self, owner: &AccountId, query: &[u8], context: &Context) -> Option<Vec<u8>> {

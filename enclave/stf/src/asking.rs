@@ -21,9 +21,12 @@ pub fn context(state: &ShardState, mode: ShardMode, anchored: u64) -> Context {
     Context { number, timestamp, layer_one_number, layer_one_head, mode, anchored }
 }
 
-/// Whether the program wants the block made that would stand at `next`.
-pub fn due(state: &ShardState, program: &dyn Program, next: &Context) -> bool {
-    program.begin_block_weight() > 0 && metered(state, || Ok(program.due(next))).unwrap_or(false)
+/// Whether the program wants the block made that would stand at `next`; or why it could not be asked.
+pub fn due(state: &ShardState, program: &dyn Program, next: &Context) -> Result<bool, String> {
+    if program.begin_block_weight() == 0 {
+        return Ok(false);
+    }
+    metered(state, || Ok(program.due(next)))
 }
 
 /// The program's answer to a query of `owner`, who must have been checked.

@@ -1,13 +1,13 @@
 //! Execution of one block on top of a state that it does not change: the result is a diff.
 
-use core::fmt;
+use core::{convert::Infallible, fmt};
 use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
-use cloister_chain_primitives::{Balance, BlockNumber, H256, Hashing, Moment, ShardMode};
+use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, Hashing, Moment, ShardMode};
 use cloister_state::ShardState;
 use cloister_wire::sidechain;
 use frame_support::traits::{OnFinalize, OnInitialize, UnfilteredDispatchable};
@@ -209,6 +209,20 @@ impl<'a> BlockExecution<'a> {
             }
             Ok(Err(reason)) => CallOutcome::Failed(reason),
             Err(Panicked) => CallOutcome::Failed(meter.stopped().map_or("panicked".into(), |stop| stop.to_string())),
+        }
+    }
+
+    /// Accounts that the program keeps on a retired shard: none if it fails, so that its mistakes hold up nobody.
+    pub(crate) fn staying(&mut self) -> Vec<AccountId> {
+        let (program, mut meter, draws, inputs) = (self.program, Meter::default(), Cell::new(0), self.inputs.clone());
+        let execution = Execution::new(&self.context, &inputs, &[], &draws);
+        // An error takes back what it wrote.
+        let asked = self.transact_on(|overlay, state| {
+            Err::<Infallible, _>(meter.run(overlay, state, || Ok(program.stays(&execution))))
+        });
+        match asked {
+            Ok(Err(Ok(accounts))) => accounts,
+            _ => Vec::new(),
         }
     }
 

@@ -22,8 +22,8 @@ pub struct Context {
     pub layer_one_number: BlockNumber,
     /// Its hash.
     pub layer_one_head: H256,
-    /// What the shard does. All accounts of a retired shard are paid on layer one from the first block on that says so:
-    /// a pot, which is nobody's there, has to be emptied at the beginning of that block.
+    /// What the shard does. All accounts of a retired shard are paid on layer one from the first block on that says so.
+    /// A pot is nobody's there: [`App::stays`](crate::App::stays) keeps it until the program has paid out of it.
     pub mode: ShardMode,
     /// Height of the newest block that layer one is proven to have anchored: the only thing that survives a host which
     /// brings back an older state. What a rewind must not reveal is told, and acted upon, from there on only.

@@ -66,21 +66,25 @@ impl BlockExecution<'_> {
     }
 
     /// Lets up to `limit` accounts leave a retired shard with all they have, and says how many did: in the order of
-    /// their keys, as long as the outbox has room. An account waits while a refund to it may need it. From a shard that
-    /// is not retired nobody leaves.
+    /// their keys, as long as the outbox has room. An account waits while a refund to it may need it, or the program
+    /// keeps it. From a shard that is not retired nobody leaves.
     pub fn exit(&mut self, limit: usize) -> Result<usize, BlockError> {
         if self.mode != ShardMode::Retired {
             return Ok(0);
         }
+        let staying = self.staying();
         let left = self.attempt(|| {
             let limit = limit.min(usize::try_from(Ledger::<Runtime>::room()).unwrap_or(usize::MAX));
             let mut left = 0usize;
             // Those who left are gone, so that the first keys are always of those who stay; of them no more wait than
-            // entries of the outbox are open.
+            // entries of the outbox are open, beside what the program keeps.
             let mut accounts = frame_system::Account::<Runtime>::iter_keys();
             while left < limit
                 && let Some(account) = accounts.next()
             {
+                if staying.contains(&account) {
+                    continue;
+                }
                 Balances::unreserve(&account, Balances::reserved_balance(&account));
                 if System::consumers(&account) == 0 {
                     leave(&account)?;

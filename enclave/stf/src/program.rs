@@ -49,6 +49,11 @@ pub trait Program: Send + Sync {
         false
     }
 
+    /// Accounts that do not leave a retired shard yet, inside externalities. What it writes is taken back.
+    fn stays(&self, _context: &Context) -> Vec<AccountId> {
+        Vec::new()
+    }
+
     /// Answers `owner`'s query about the account.
     fn answer(&self, _owner: &AccountId, _query: &[u8], _context: &Context) -> Option<Vec<u8>> {
         None

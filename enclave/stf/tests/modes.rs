@@ -2,17 +2,18 @@
 
 mod shard;
 
-use std::collections::BTreeMap;
+use std::{any::Any, collections::BTreeMap, panic};
 
 use cloister_chain_primitives::{
     AccountId, Balance, DIRECT_CALL_FEE, EXISTENTIAL_DEPOSIT, MIN_SHIELD, OutboxKind, ShardMode, UNIT, UNSHIELD_FEE,
     Verdict,
 };
 use cloister_stf::{
-    CallOutcome, Finished, InvokeOutcome, MAX_OPEN_OUTBOX, Owed, Refused, Rules, ShieldOutcome, account_count,
-    account_exists, books, inbox_status, outbox, total_issuance,
+    CallOutcome, Context, Execution, Finished, InvokeOutcome, MAX_OPEN_OUTBOX, Owed, Payments, Program, Refused, Rules,
+    ShieldOutcome, account_count, account_exists, books, inbox_status, outbox, total_issuance,
 };
 use cloister_wire::TrustedCall;
+use frame_support::storage::unhashed;
 use shard::{Shard, account_key, changes, indirect, sign, unshield, verified_by};
 use sp_keyring::Sr25519Keyring::{self, Alice, Bob, Charlie, Ferdie};
 
@@ -180,6 +181,79 @@ fn a_refund_after_the_exit_leaves_again() {
     let (left, finished) = exit(&mut shard, 256);
     assert_eq!((left, finished.opened), (1, vec![leaves(2, 5, &id(Alice), UNIT - UNSHIELD_FEE)]));
     assert_eq!(total_issuance(&shard.state), 0);
+}
+
+/// Payments, and keeps these accounts on a retired shard.
+struct Keeps(fn(&Context) -> Vec<AccountId>);
+
+impl Program for Keeps {
+    fn weight(&self, call: &TrustedCall) -> u64 {
+        Payments.weight(call)
+    }
+
+    fn execute(&self, call: &TrustedCall, execution: &Execution<'_>) -> Result<(), String> {
+        Payments.execute(call, execution)
+    }
+
+    fn stays(&self, context: &Context) -> Vec<AccountId> {
+        (self.0)(context)
+    }
+}
+
+#[test]
+fn what_the_program_keeps_stays_until_it_lets_go() {
+    static KEEPS: Keeps = Keeps(|context| if context.is_anchored(9) { vec![] } else { vec![id(Bob), id(Ferdie)] });
+    let mut shard = with_accounts([Alice, Bob, Charlie].map(|who| (id(who), 10 * UNIT)));
+    shard.program = &KEEPS;
+    shard.mode = ShardMode::Retired;
+    // Whoever comes before or after leaves, and the limit counts only those who do.
+    assert_eq!(exit(&mut shard, 2).0, 2);
+    shard.inputs.anchored = 8;
+    assert_eq!(exit(&mut shard, 256).0, 0);
+    assert_eq!(shard.free(Bob), 10 * UNIT);
+    shard.inputs.anchored = 9;
+    let (left, finished) = exit(&mut shard, 256);
+    assert_eq!((left, finished.opened), (1, vec![leaves(2, 4, &id(Bob), 10 * UNIT - UNSHIELD_FEE)]));
+    assert_eq!(account_count(&shard.state), 0);
+}
+
+#[test]
+fn a_program_that_fails_to_say_what_it_keeps_keeps_nothing() {
+    static PANICS: Keeps = Keeps(|_| panic!("a program's mistake"));
+    static LOOPS: Keeps = Keeps(|_| {
+        loop {
+            unhashed::exists(b"nothing");
+        }
+    });
+    // What was too much stays too much, even for a program that catches it.
+    static GOES_ON: Keeps = Keeps(|_| {
+        let looped = panic::catch_unwind(|| {
+            loop {
+                unhashed::exists(b"nothing");
+            }
+        });
+        looped.unwrap_or_else(|_: Box<dyn Any + Send>| vec![id(Bob)])
+    });
+    for program in [&PANICS, &LOOPS, &GOES_ON] {
+        let mut shard = with_accounts([Alice, Bob].map(|who| (id(who), UNIT)));
+        shard.program = program;
+        shard.mode = ShardMode::Retired;
+        assert_eq!(exit(&mut shard, 256).0, 2);
+    }
+}
+
+#[test]
+fn what_a_program_writes_when_it_is_asked_what_it_keeps_is_taken_back() {
+    static WRITES: Keeps = Keeps(|_| {
+        unhashed::put(b"key", &1u8);
+        vec![id(Bob)]
+    });
+    let mut shard = with_accounts([(id(Alice), UNIT), (id(Bob), UNIT)]);
+    shard.program = &WRITES;
+    shard.mode = ShardMode::Retired;
+    let (left, finished) = exit(&mut shard, 256);
+    assert_eq!((left, account_exists(&shard.state, &id(Bob))), (1, true));
+    assert!(!changes(&finished.diff).contains_key(b"key".as_slice()));
 }
 
 fn somebody(number: u32) -> AccountId {

@@ -1,7 +1,7 @@
 //! The rules, as the shard's engine calls them.
 
 use cloister_chain_primitives::{
-    AccountId, Balance, Moment, ShardMode, UNIT,
+    AccountId, Balance, Moment, UNIT,
     storage::{self, AccountInfo},
 };
 use cloister_stf::{App, Context, Execution};
@@ -102,8 +102,12 @@ impl App for GuessTheNumber {
     fn due(&self, next: &Context) -> bool {
         let closed = Closed::get();
         let is_over = |round: Round| round.guesses > 0 && rounds::is_over(&round, self.round_at(next.timestamp), next);
-        closed.first().is_some_and(|first| rounds::can_be_told(first, next))
+        closed.first().is_some_and(|first| next.is_anchored(first.block))
             || (closed.len() < rounds::MAX_CLOSED && Current::get().is_some_and(is_over))
+    }
+
+    fn stays(&self, _: &Context) -> Vec<AccountId> {
+        rounds::is_owed().then(rounds::pot).into_iter().collect()
     }
 
     fn answer(&self, owner: &AccountId, Query::MyGuesses: Query, context: &Context) -> Option<Vec<u8>> {
@@ -131,11 +135,6 @@ impl App for GuessTheNumber {
             _ => Err("no such method".into()),
         }
     }
-}
-
-/// Whether the shard goes on; otherwise all that is owed is paid at once.
-pub(crate) fn goes_on(context: &Context) -> bool {
-    context.mode != ShardMode::Retired
 }
 
 /// The methods that the worker's RPC has for everybody.

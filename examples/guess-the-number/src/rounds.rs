@@ -1,14 +1,11 @@
 //! Rounds: opened, closed, told.
 
-use cloister_chain_primitives::{AccountId, Balance};
+use cloister_chain_primitives::{AccountId, Balance, ShardMode};
 use cloister_stf::{Context, Execution};
 use codec::{Decode, Encode};
 use frame_support::{Blake2_128Concat, pallet_prelude::ValueQuery, storage_alias};
 
-use crate::{
-    app::goes_on,
-    interface::{HIGHEST, LastRound, Winner},
-};
+use crate::interface::{HIGHEST, LastRound, Winner};
 
 /// The round that is open.
 #[storage_alias]
@@ -81,9 +78,14 @@ impl Round {
     }
 }
 
-/// Whether the round's time is over. A shard that is retired plays no more.
+/// Whether the round's time is over. What was guessed before a shard was retired is its last round.
 pub fn is_over(round: &Round, index: u64, context: &Context) -> bool {
-    round.index < index || !goes_on(context)
+    round.index < index || (context.mode == ShardMode::Retired && round.guesses > 0)
+}
+
+/// Whether somebody still has something to win. So long the pot stays, also on a shard that everybody else leaves.
+pub fn is_owed() -> bool {
+    !Closed::get().is_empty() || Current::get().is_some_and(|round| round.guesses > 0)
 }
 
 /// What happens at the beginning of every block: the round whose time is over is closed and the next one opened; a closed
@@ -106,7 +108,7 @@ pub fn go_on(index: u64, execution: &Execution<'_>) {
         Some(round) => round,
         None => Round::open(index, 0, execution),
     };
-    let told = closed.iter().take_while(|round| can_be_told(round, execution)).count();
+    let told = closed.iter().take_while(|round| execution.is_anchored(round.block)).count();
     for ClosedRound { index: round, number, prize, winner: account, guess, .. } in closed.drain(..told) {
         // An account that was emptied meanwhile cannot be opened by less than the existential deposit.
         let paid = execution.transfer(&pot(), &account, prize).is_ok();
@@ -117,12 +119,6 @@ pub fn go_on(index: u64, execution: &Execution<'_>) {
     }
     Closed::put(closed);
     Current::put(current);
-}
-
-/// Whether nobody can make the shard forget that the round was closed. The accounts of a retired shard leave with this
-/// very block, and nobody plays there any more.
-pub fn can_be_told(round: &ClosedRound, context: &Context) -> bool {
-    context.is_anchored(round.block) || !goes_on(context)
 }
 
 fn first_half(bytes: [u8; 32]) -> [u8; 16] {

@@ -1,7 +1,7 @@
 //! The rules of the game, block by block, without an enclave.
 
 use cloister_chain_primitives::{
-    AccountId, Balance, DIRECT_CALL_FEE, H256, ShardId, ShardMode, UNIT,
+    AccountId, Balance, DIRECT_CALL_FEE, H256, ShardId, ShardMode, UNIT, UNSHIELD_FEE,
     storage::{self, AccountInfo},
 };
 use cloister_state::{BlockRandomness, CommitmentKey, ShardState};
@@ -79,7 +79,7 @@ impl Shard {
     /// A block of nothing, if the game wants one at this time.
     fn block_if_due(&mut self) -> bool {
         let next = Context { number: self.number + 1, timestamp: self.time, ..self.context() };
-        let due = due(&self.state, &PROGRAM, &next);
+        let due = due(&self.state, &PROGRAM, &next).unwrap();
         if due {
             self.block(|_| ());
         }
@@ -124,6 +124,12 @@ impl Shard {
 
     fn free(&self, account: &AccountId) -> Balance {
         free_balance(&self.state, account)
+    }
+
+    /// What left for this account on layer one, entry by entry. Nothing is settled here.
+    fn left(&self, account: &AccountId) -> Vec<Balance> {
+        let owed = cloister_stf::outbox(&self.state).into_iter();
+        owed.filter(|owed| owed.beneficiary == *account).map(|owed| owed.amount).collect()
     }
 
     /// The number to be guessed: a test may look into the state, nobody else can.
@@ -255,17 +261,64 @@ fn rounds_wait_while_layer_one_anchors_nothing_and_are_told_in_order() {
 }
 
 #[test]
-fn a_shard_that_is_retired_pays_what_is_in_the_pot_before_everybody_leaves() {
+fn the_last_round_of_a_retired_shard_is_told_and_paid_once_its_end_is_anchored() {
+    // Nothing but the draw decides which of them it is.
+    for (winner, loser) in [(Alice, Bob), (Bob, Alice)] {
+        let mut shard = Shard::new();
+        let secret = shard.secret();
+        let other = if secret == 1 { 2 } else { 1 };
+        for player in [Alice, Bob] {
+            let guess = if player == winner { secret } else { other };
+            assert_eq!(shard.guess(player, guess), CallOutcome::Done);
+        }
+        let (winner, loser) = (winner.to_account_id(), loser.to_account_id());
+        shard.mode = ShardMode::Retired;
+        assert!(shard.block_if_due(), "the round is closed, and its players leave");
+        let closed_at = shard.number;
+        let rest = 99 * UNIT - DIRECT_CALL_FEE - UNSHIELD_FEE;
+        for anchored in 0..closed_at {
+            shard.anchored = anchored;
+            assert!(!shard.block_if_due());
+            shard.block(|_| ());
+            assert_eq!((shard.last(), shard.free(&pot())), (None, 2 * UNIT), "nothing is told or paid");
+            assert_eq!([shard.left(&winner), shard.left(&loser)], [[rest], [rest]]);
+        }
+        shard.anchored = closed_at;
+        assert!(shard.block_if_due());
+        let told = Winner { account: winner.clone(), guess: secret, prize: 2 * UNIT, paid: true };
+        assert_eq!(shard.last(), Some(LastRound { round: 10, number: secret, winner: told }));
+        assert_eq!(shard.left(&winner), [rest, 2 * UNIT - UNSHIELD_FEE], "the prize leaves, too");
+        assert_eq!((shard.left(&loser), shard.left(&pot())), (vec![rest], vec![]));
+        assert_eq!((total_issuance(&shard.state), shard.block_if_due()), (0, false));
+    }
+}
+
+#[test]
+fn a_retired_shard_pays_every_round_although_as_many_as_can_wait_do() {
     let mut shard = Shard::new();
-    let guess = shard.secret();
-    assert_eq!(shard.guess(Alice, guess), CallOutcome::Done);
+    for _ in 0..6 {
+        assert_eq!(shard.guess(Alice, 500), CallOutcome::Done);
+        shard.time += 1_000;
+        shard.block_if_due();
+    }
+    assert_eq!((shard.round().round, shard.round().guesses), (14, 2), "four are closed, and the fifth goes on");
     shard.mode = ShardMode::Retired;
+    shard.block(|_| ());
+    assert_eq!((total_issuance(&shard.state), shard.free(&pot())), (6 * UNIT, 6 * UNIT), "the players have left");
+    shard.anchored = shard.number;
     assert!(shard.block_if_due());
-    assert_eq!(shard.last().unwrap().winner.prize, UNIT);
-    assert_eq!((total_issuance(&shard.state), shard.free(&pot())), (0, 0));
-    let owed: Vec<_> = cloister_stf::outbox(&shard.state).into_iter().map(|owed| owed.beneficiary).collect();
-    assert_eq!(owed.len(), 3);
-    assert!(!owed.contains(&pot()), "nobody has its key");
+    assert_eq!((shard.last().unwrap().round, shard.free(&pot())), (13, 2 * UNIT));
+    assert!(shard.block_if_due(), "there is room to close the fifth");
+    assert!(!shard.block_if_due());
+    assert_eq!((shard.last().unwrap().round, shard.free(&pot())), (13, 2 * UNIT), "which is not anchored yet");
+    shard.anchored = shard.number;
+    assert!(shard.block_if_due());
+    let LastRound { round, winner, .. } = shard.last().unwrap();
+    assert_eq!((round, winner.prize, winner.paid), (14, 2 * UNIT, true));
+    let rest = 94 * UNIT - 6 * DIRECT_CALL_FEE;
+    let left = [rest, 4 * UNIT, 2 * UNIT].map(|amount| amount - UNSHIELD_FEE);
+    assert_eq!((shard.left(&Alice.to_account_id()), shard.left(&pot())), (left.to_vec(), vec![]));
+    assert_eq!((total_issuance(&shard.state), shard.block_if_due()), (0, false));
 }
 
 #[test]

@@ -60,6 +60,13 @@ impl Life {
                 ensure(self.model.finalized.insert(operation), || format!("{operation} is final twice"))?;
                 self.count("finalized");
             }
+            (TrustedOperationStatus::Dropped, None) if error.as_ref().is_some_and(|why| why.contains("last block")) => {
+                let call = self.model.sent.get(&operation);
+                ensure(call.is_some_and(|call| call.is_expired(height + 1)), || {
+                    format!("{operation} has not expired")
+                })?;
+                self.count("direct call expired");
+            }
             (TrustedOperationStatus::Invalid, None) => self.count("refused"),
             (TrustedOperationStatus::Usurped, None) => self.count("usurped"),
             (TrustedOperationStatus::Dropped, None) => self.count("dropped"),
@@ -82,6 +89,12 @@ impl Life {
                 format!("a call with nonce {} is taken after {nonce} calls", call.nonce())
             })?,
             Err(CallRefused::NotServing) => ensure(!self.world.serving, || "it serves and does not".into())?,
+            Err(CallRefused::Expired { last_block, block }) => {
+                ensure(call.last_block() == Some(last_block) && last_block < block, || {
+                    format!("a call until block {last_block} is refused before block {block}")
+                })?;
+                self.count("expired call refused");
+            }
             Err(CallRefused::SetAside) => {
                 ensure(self.endings > 1, || "a call is set aside without a reason".into())?;
                 self.count("call set aside");

@@ -6,10 +6,10 @@ use cloister_chain_primitives::{
     AccountId, Balance, DIRECT_CALL_FEE, EXISTENTIAL_DEPOSIT, H256, InboxEntry, MIN_SHIELD, UNSHIELD_FEE,
 };
 use cloister_sidechain::{CallRefused, VerifiedGetter};
-use cloister_stf::{Rules, VerifiedCall, verify};
+use cloister_stf::{Rules, VerifiedCall, verify, verify_bound};
 use cloister_wire::{
-    Getter, SignatureScope, TrustedCall, TrustedCallSigned, TrustedGetter, TrustedGetterSigned, TrustedOperation,
-    envelope::Purpose,
+    BoundCall, BoundCallSigned, Getter, SignatureScope, TrustedCall, TrustedCallSigned, TrustedGetter,
+    TrustedGetterSigned, TrustedOperation, envelope::Purpose,
 };
 use codec::Encode;
 use rand::{Rng, seq::SliceRandom};
@@ -34,9 +34,70 @@ pub struct Clients {
     /// By account and nonce.
     waiting: BTreeMap<(usize, u32), Waiting>,
     /// Direct calls as they were signed, for whoever replays them.
-    signed: Vec<(TrustedCallSigned, VerifiedCall)>,
+    signed: Vec<(Signed, VerifiedCall)>,
     /// Indirect calls as they were signed.
-    invoked: Vec<TrustedCallSigned>,
+    invoked: Vec<Signed>,
+}
+
+/// A call as its sender signed it: the published form, or the one with a last block.
+#[derive(Clone)]
+enum Signed {
+    Published(TrustedCallSigned),
+    Bound(BoundCallSigned),
+}
+
+impl Signed {
+    /// For the worker.
+    fn direct(self) -> TrustedOperation {
+        match self {
+            Self::Published(signed) => TrustedOperation::DirectCall(signed),
+            Self::Bound(signed) => TrustedOperation::BoundCall(signed),
+        }
+    }
+
+    /// For the inbox; the sender signs the same.
+    fn indirect(self) -> TrustedOperation {
+        match self {
+            Self::Published(signed) => TrustedOperation::IndirectCall(signed),
+            Self::Bound(signed) => TrustedOperation::IndirectBoundCall(signed),
+        }
+    }
+
+    fn set_signature(&mut self, by: MultiSignature) {
+        match self {
+            Self::Published(TrustedCallSigned { signature, .. }) | Self::Bound(BoundCallSigned { signature, .. }) => {
+                *signature = by;
+            }
+        }
+    }
+
+    fn signature(&self) -> &MultiSignature {
+        match self {
+            Self::Published(TrustedCallSigned { signature, .. }) | Self::Bound(BoundCallSigned { signature, .. }) => {
+                signature
+            }
+        }
+    }
+
+    /// What the enclave makes of it.
+    fn verify(self, operation: H256, world: &World) -> VerifiedCall {
+        let (scope, rules) = (world.engine.scope(), world.engine.rules());
+        match self {
+            Self::Published(signed) => verify(operation, signed, &scope, &rules),
+            Self::Bound(signed) => verify_bound(operation, signed, &world.genesis(), &scope, &rules),
+        }
+        .unwrap()
+    }
+
+    fn noted(&self, operation: H256) -> Call {
+        let (call, nonce, last_block) = match self {
+            Self::Published(TrustedCallSigned { call, nonce, .. }) => (call, *nonce, None),
+            Self::Bound(BoundCallSigned { bound: BoundCall { call, nonce, last_block }, .. }) => {
+                (call, *nonce, Some(*last_block))
+            }
+        };
+        Call { operation, sender: call.sender().clone(), nonce, last_block, call: call.clone() }
+    }
 }
 
 struct Waiting {
@@ -154,11 +215,10 @@ impl Clients {
         if self.waiting.contains_key(&(who, nonce)) {
             return Sent::Nothing;
         }
-        let signed = sign(world, who, call, nonce);
-        let operation = TrustedOperation::DirectCall(signed.clone()).hash();
-        let scope = world.engine.scope();
-        let verified = verify(operation, signed.clone(), &scope, &world.engine.rules()).unwrap();
-        model.sent.insert(operation, noted(operation, &signed));
+        let signed = sign(world, who, call, nonce, last_block(model, random));
+        let operation = signed.clone().direct().hash();
+        let verified = signed.clone().verify(operation, world);
+        model.sent.insert(operation, signed.noted(operation));
         self.signed.push((signed, verified.clone()));
         let result = world.engine.submit(verified.clone()).map(drop);
         if !result.as_ref().is_err_and(is_final) {
@@ -170,42 +230,42 @@ impl Clients {
     /// A call through layer one, of whatever use.
     pub fn invoke(&mut self, world: &World, model: &Model, random: &mut ChaCha8Rng) -> (&'static str, Deposit) {
         let (who, next) = self.sender(model, random);
-        let (kind, operation) = match random.gen_range(0..12) {
+        let (kind, signed) = match random.gen_range(0..12) {
             0 => ("nothing", None),
             1 => {
                 // Signed by another.
                 let (_, call) = make(world, who, model, random);
-                let signature = sign(world, (who + 1) % ACCOUNTS, call.clone(), next).signature;
-                ("forged", Some(TrustedOperation::IndirectCall(TrustedCallSigned { call, nonce: next, signature })))
+                let last_block = last_block(model, random);
+                let by_another = sign(world, (who + 1) % ACCOUNTS, call.clone(), next, last_block);
+                let mut signed = sign(world, who, call, next, last_block);
+                signed.set_signature(by_another.signature().clone());
+                ("forged", Some(signed))
             }
-            2 => (
-                "direct inside",
-                self.signed.choose(random).map(|(signed, _)| TrustedOperation::DirectCall(signed.clone())),
-            ),
-            3..5 => {
-                let signed = self.signed.choose(random).map(|(signed, _)| signed.clone());
-                ("direct as indirect", signed.map(TrustedOperation::IndirectCall))
+            2..5 => {
+                let kind = if random.gen_ratio(1, 3) { "direct inside" } else { "direct as indirect" };
+                (kind, self.signed.choose(random).map(|(signed, _)| signed.clone()))
             }
-            5 => ("replayed indirect", self.invoked.choose(random).cloned().map(TrustedOperation::IndirectCall)),
+            5 => ("replayed indirect", self.invoked.choose(random).cloned()),
             6 => {
                 let (_, call) = make(world, who, model, random);
-                ("indirect gap", Some(TrustedOperation::IndirectCall(sign(world, who, call, next + 2))))
+                ("indirect gap", Some(sign(world, who, call, next + 2, last_block(model, random))))
             }
             _ => {
                 let (kind, call) = make(world, who, model, random);
                 let kind = if kind.contains("unshield") { "indirect unshielding" } else { "indirect" };
-                (kind, Some(TrustedOperation::IndirectCall(sign(world, who, call, next))))
+                (kind, Some(sign(world, who, call, next, last_block(model, random))))
             }
         };
-        let call = match &operation {
-            Some(TrustedOperation::IndirectCall(signed)) if kind != "forged" => {
-                self.invoked.push(signed.clone());
-                Some(noted(operation.as_ref().unwrap().hash(), signed))
+        let counts = !["forged", "direct inside"].contains(&kind);
+        let call = signed.as_ref().filter(|_| counts).map(|signed| {
+            self.invoked.push(signed.clone());
+            signed.noted(signed.clone().indirect().hash())
+        });
+        let sealed = match signed {
+            Some(signed) => {
+                let operation = if kind == "direct inside" { signed.direct() } else { signed.indirect() };
+                world.seal(Purpose::Request, &operation.encode())
             }
-            _ => None,
-        };
-        let sealed = match operation {
-            Some(operation) => world.seal(Purpose::Request, &operation.encode()),
             // What might be RSA takes a millisecond to find out.
             None if random.gen_ratio(1, 8) => vec![1, 2, 3],
             None => vec![1; 400],
@@ -285,12 +345,27 @@ fn make(world: &World, who: usize, model: &Model, random: &mut ChaCha8Rng) -> (&
     }
 }
 
-fn sign(world: &World, who: usize, call: TrustedCall, nonce: u32) -> TrustedCallSigned {
-    let signature = sign_as(who, &world.engine.scope().call_bytes(&call, nonce));
-    TrustedCallSigned { call, nonce, signature }
+/// Half of the calls name a last block, and of these half one that may pass before they are executed, or has passed.
+fn last_block(model: &Model, random: &mut ChaCha8Rng) -> Option<u64> {
+    let height = model.height();
+    match random.gen_range(0..4) {
+        0 => Some((height + random.gen_range(0..8)).saturating_sub(1)),
+        1 => Some(height + 1_000),
+        _ => None,
+    }
 }
 
-fn noted(operation: H256, signed: &TrustedCallSigned) -> Call {
-    let TrustedCallSigned { call, nonce, .. } = signed;
-    Call { operation, sender: call.sender().clone(), nonce: *nonce, call: call.clone() }
+fn sign(world: &World, who: usize, call: TrustedCall, nonce: u32, last_block: Option<u64>) -> Signed {
+    let scope = world.engine.scope();
+    match last_block {
+        None => {
+            let signature = sign_as(who, &scope.call_bytes(&call, nonce));
+            Signed::Published(TrustedCallSigned { call, nonce, signature })
+        }
+        Some(last_block) => {
+            let bound = BoundCall { call, nonce, last_block };
+            let signature = sign_as(who, &bound.signed_bytes(&world.genesis(), &scope));
+            Signed::Bound(BoundCallSigned { bound, signature })
+        }
+    }
 }

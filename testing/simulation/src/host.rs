@@ -67,7 +67,7 @@ impl Life {
                 continue;
             }
             let opened = Opened::new(&block, &self.secret, &self.world.genesis(), &self.shard())?;
-            let refunded = self.model.ledger().books.refunded;
+            let (refunded, expired) = (self.model.ledger().books.refunded, self.model.expired);
             let before = self.replica.commitment();
             ensure(before == block.block_data.commitment_before, || format!("block {number} rests on another state"))?;
             let open = cloister_stf::outbox(&self.replica);
@@ -89,6 +89,9 @@ impl Life {
             self.count("block");
             if self.model.ledger().books.refunded > refunded {
                 self.count("refunded");
+            }
+            if self.model.expired > expired {
+                self.count("indirect call expired");
             }
             for (number, (_, entry)) in self.model.owed.range(first..) {
                 if self.published.insert(*number, entry.clone()).is_some_and(|before| before != *entry) {
@@ -226,10 +229,15 @@ impl Life {
         ensure(block.header.hash() == expected.hash, || format!("block {newest} is another one"))
     }
 
-    /// Whether the registration that the enclave knows is over; a newer one may be there unseen.
+    /// Whether a registration that the enclave may know is over: the one of which it spoke, or, as long as it spoke of none,
+    /// any of this start. A newer one may be there unseen.
     fn expired(&self) -> bool {
+        let interval = self.world.registry.interval_ms;
+        let own = self.registered.iter().filter(|(_, incarnation)| Some(*incarnation) == self.incarnation);
+        let included = own.filter_map(|(at, _)| self.times.get(at)).map(|time| time + interval).min();
         let recorded = self.world.record().map(|record| record.expires_at);
-        self.world.registered.or(recorded).is_some_and(|expires_at| expires_at <= self.world.now)
+        let known = self.world.registered.or(included.into_iter().chain(recorded).min());
+        known.is_some_and(|expires_at| expires_at <= self.world.now)
     }
 
     /// The enclave has ended by itself. There are few reasons for that.

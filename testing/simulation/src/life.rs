@@ -379,4 +379,4 @@ pub(crate) fn describe(keep: &Keep) -> String {
 }
 
 /// For an enclave to come up.
-const MAX_STEPS: u32 = 3_000;
+const MAX_STEPS: u32 = 6_000;

@@ -19,7 +19,16 @@ pub struct Call {
     pub operation: H256,
     pub sender: AccountId,
     pub nonce: u32,
+    /// No later block may hold it.
+    pub last_block: Option<u64>,
     pub call: TrustedCall,
+}
+
+impl Call {
+    /// Whether it comes too late for a block.
+    pub fn is_expired(&self, block: u64) -> bool {
+        self.last_block.is_some_and(|last_block| last_block < block)
+    }
 }
 
 /// An entry of the inbox.
@@ -74,6 +83,8 @@ pub struct Model {
     pub owed: BTreeMap<u64, (u64, OutboxEntry)>,
     /// Those that are closed, in which block, and how.
     pub closed: BTreeMap<u64, (u64, Verdict)>,
+    /// Indirect calls that were consumed after their last block.
+    pub expired: u64,
 }
 
 /// What a block rests on and did, besides what it says in clear.
@@ -137,6 +148,10 @@ impl Model {
                 Holds::Invoke(call) => {
                     ledger.consume_invoke();
                     let Some(call) = call else { continue };
+                    if call.is_expired(number) {
+                        self.expired += 1;
+                        continue;
+                    }
                     let set_aside = opened.outcomes.iter().any(|(_, operation, result, _)| {
                         *operation == call.operation && matches!(result, Err(reason) if reason.starts_with("set aside"))
                     });
@@ -151,6 +166,7 @@ impl Model {
         let indirect = expected.len();
         for operation in data.signed_top_hashes.iter().skip(indirect) {
             let call = self.sent.get(operation).ok_or_else(|| at(format!("{operation} was never sent")))?;
+            ensure(!call.is_expired(number), || at(format!("{operation} is executed after its last block")))?;
             let tried = ledger.call(around.mode, call, true, false);
             let tried = tried.ok_or_else(|| at(format!("{operation} may not be executed")))?;
             expected.push((*operation, tried));

@@ -106,7 +106,7 @@ fn a_layer_one_that_settles_twice_is_found() {
 
 #[test]
 fn a_refund_because_something_took_too_long_is_found() {
-    is_found(Defect::RefundsOnTimeout, &["which is not settled", "is settled twice"]);
+    is_found(Defect::RefundsOnTimeout, &["which is not settled", "is settled twice", "states the books"]);
 }
 
 #[test]
@@ -145,6 +145,7 @@ const EVENTS: &[&str] = &[
     "confirmed as failed",
     "confirmed",
     "direct as indirect",
+    "direct call expired",
     "direct inside",
     "emptying",
     "end of maintenance",
@@ -154,6 +155,7 @@ const EVENTS: &[&str] = &[
     "entry submitted again",
     "entry submitted",
     "escrow emptied",
+    "expired call refused",
     "extrinsic delayed",
     "extrinsic dropped",
     "extrinsic refused",
@@ -167,6 +169,7 @@ const EVENTS: &[&str] = &[
     "forged beneficiary",
     "forged",
     "gap",
+    "indirect call expired",
     "indirect call set aside",
     "indirect calls reported",
     "indirect gap",

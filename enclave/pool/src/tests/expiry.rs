@@ -59,7 +59,7 @@ fn all_that_expire_leave_at_once_and_whatever_else_happens_leaves_nothing_of_the
         leave(&mut pool);
         assert!(is_clean(&pool));
         assert_eq!(pool.expire(6), []);
-        pool.settled();
+        pool.settled([]);
     }
 }
 
@@ -70,11 +70,12 @@ fn of_a_taken_call_that_expires_the_later_ones_come_back() {
         pool.admit(until(5, 1, nonce), 0).unwrap();
     }
     pool.admit(call(2, 0), 0).unwrap();
-    let taken = pool.take_ready(5, u64::MAX);
+    let mut taken = pool.take_ready(5, u64::MAX, |_| true);
     assert_eq!(taken.iter().map(VerifiedCall::hash).collect::<Vec<_>>()[..2], [operation(1, 0), operation(2, 0)]);
     // 0 is on its way into a block, 1 is not.
-    let later = taken.into_iter().filter(|call| *call.sender() == account(1) && call.nonce() > 1).collect();
-    pool.give_back(&account(1), 1, later);
+    taken.retain(|call| *call.sender() == account(1) && call.nonce() > 0);
+    let gone = taken.remove(0);
+    assert_eq!(pool.give_back(&gone, taken, 0), []);
     assert_eq!((pool.len(), pool.has_ready()), (3, false));
     assert_eq!(admit(&mut pool, 1, 0), Err(Refused::NonceUsed { nonce: 0, next: 1 }), "in flight");
     assert_eq!(admit(&mut pool, 1, 2), Err(Refused::AlreadyPending));
@@ -83,12 +84,32 @@ fn of_a_taken_call_that_expires_the_later_ones_come_back() {
     assert!(is_clean(&pool));
 
     // The first of all, with none after it.
-    pool.settled();
+    pool.settled([]);
     pool.admit(until(5, 3, 0), 0).unwrap();
-    assert_eq!(take(&mut pool, 10, u64::MAX), [operation(3, 0)]);
-    pool.give_back(&account(3), 0, Vec::new());
+    let gone = pool.take_ready(10, u64::MAX, |_| true).remove(0);
+    assert_eq!(pool.give_back(&gone, Vec::new(), 0), []);
     assert!(is_clean(&pool));
     assert_eq!(admit(&mut pool, 3, 0), Ok(Admitted::Ready));
+}
+
+#[test]
+fn what_comes_back_after_its_nonce_was_used_elsewhere_waits_for_nobody() {
+    // The state's next nonce, what came too late by then, and what is ready.
+    type Case<'a> = (Nonce, &'a [Nonce], &'a [Nonce]);
+    let cases: [Case<'_>; 5] = [(0, &[], &[]), (1, &[], &[]), (2, &[], &[2, 3]), (3, &[2], &[3]), (5, &[2, 3], &[])];
+    for (next, late, ready) in cases {
+        let operations = |nonces: &[Nonce]| nonces.iter().map(|nonce| operation(1, *nonce)).collect::<Vec<_>>();
+        let mut pool = Pool::default();
+        for nonce in 0..4 {
+            pool.admit(until(5, 1, nonce), 0).unwrap();
+        }
+        let mut taken = pool.take_ready(3, u64::MAX, |_| true);
+        let later = vec![taken.remove(2)];
+        let gone = taken.remove(1);
+        assert_eq!(pool.give_back(&gone, later, next), operations(late), "next {next}");
+        assert_sound(&pool).unwrap();
+        assert_eq!(take(&mut pool, 10, u64::MAX), operations(ready), "next {next}");
+    }
 }
 
 proptest! {
@@ -111,16 +132,16 @@ proptest! {
                     }
                 }
                 1 => {
-                    let taken = pool.take_ready(3, u64::MAX);
+                    let taken = pool.take_ready(3, u64::MAX, |_| true);
                     // The first of each sender does not make it.
                     for sender in 0..3 {
                         let own = |call: &&VerifiedCall| *call.sender() == account(sender);
                         let mut own = taken.iter().filter(own).cloned();
                         let Some(first) = own.next() else { continue };
                         lasts.remove(&first.hash());
-                        pool.give_back(&account(sender), first.nonce(), own.collect());
+                        prop_assert_eq!(pool.give_back(&first, own.collect(), 0), []);
                     }
-                    pool.settled();
+                    pool.settled([]);
                 }
                 _ => {
                     let call = until(block + ahead, sender, nonce);

@@ -1,7 +1,7 @@
 //! Calls through layer one's inbox, and calls that break the enclave.
 
 use cloister_chain_primitives::H256;
-use cloister_sidechain::{CallRefused, MAX_CLOCK_AHEAD_MS, MAX_INBOX_PER_BLOCK};
+use cloister_sidechain::{CallRefused, MAX_CALLS_PER_BLOCK, MAX_CLOCK_AHEAD_MS, MAX_INBOX_PER_BLOCK};
 use cloister_simulation::{UNIT, World, account, key, layer_one::Effect};
 use cloister_stf::{Execution, Program};
 use cloister_wire::{
@@ -201,7 +201,7 @@ impl Program for Misbehaving {
                 sp_io::storage::set(&[b"large", &at.to_le_bytes()[..]].concat(), &vec![at as u8; 900_000]);
                 Ok(())
             }
-            TrustedCall::BalanceTransfer(.., TALKATIVE) => Err("ü".repeat(1_000_000) + "x"),
+            TrustedCall::BalanceTransfer(.., TALKATIVE) => Err("ü".repeat(10_000) + "x"),
             TrustedCall::BalanceTransfer(.., PANICS) => panic!("a pallet's mistake"),
             call => cloister_stf::Payments.execute(call, execution),
         }
@@ -375,4 +375,25 @@ fn a_block_is_no_larger_than_the_host_takes() {
     let reason = outcome(&world, "Alice", calls[1]).unwrap().unwrap_err();
     assert_eq!(reason, "ü".repeat(128));
     assert_eq!(world.restart().commitment(), world.commitment());
+}
+
+/// Most calls, failing for the longest reasons, between two that write as much as they may.
+#[test]
+fn the_fullest_block_is_no_larger_than_the_host_takes() {
+    let mut world = misbehaving();
+    world.shield(&account("Bob"), 100 * UNIT);
+    world.finalize();
+    world.tick();
+    let each = MAX_CALLS_PER_BLOCK as u32 / 2;
+    for nonce in 0..each {
+        let amount = if [0, each - 1].contains(&nonce) { LARGE } else { TALKATIVE };
+        for (from, to, amount) in [("Bob", "Alice", TALKATIVE), ("Alice", "Bob", amount)] {
+            let direct = world.transfer(from, to, amount, nonce);
+            world.engine.submit(direct).unwrap();
+        }
+    }
+    world.tick();
+    let block = world.blocks.last().unwrap();
+    assert_eq!(block.block_data.signed_top_hashes.len(), MAX_CALLS_PER_BLOCK);
+    assert!(block.encoded_size() < 4 << 20, "{}", block.encoded_size());
 }

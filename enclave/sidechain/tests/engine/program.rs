@@ -1,5 +1,9 @@
 //! Business logic of one's own: what its calls read of layer one, what it does without being called, what it draws.
 
+mod beginning;
+mod waiting;
+mod withheld;
+
 use cloister_chain_primitives::{AccountId, DIRECT_CALL_FEE, H256};
 use cloister_light_client::Error;
 use cloister_sidechain::{QueryRefused, SnapshotRules};
@@ -24,14 +28,28 @@ struct Probe;
 enum Call {
     /// Reads these keys of layer one and keeps the values.
     Read(Vec<Vec<u8>>),
+    /// Reads them and keeps nothing.
+    Look(Vec<Vec<u8>>),
     /// Reads a key that it does not name.
     ReadUnnamed(Vec<u8>),
     /// Keeps two draws.
     Draw,
     /// Has the next block from this time on do something.
     SetAlarm(u64),
-    /// Has the next block fail to begin.
-    Spoil,
+    /// Weighs nothing that can be said.
+    Unweighable,
+    /// Has the next block begin in a way that it should not.
+    Spoil(Spoilt),
+}
+
+/// What goes wrong before a block's calls.
+#[derive(Clone, Copy, Encode, Decode)]
+enum Spoilt {
+    Fails,
+    Panics,
+    Loops,
+    PanicsWhenAsked,
+    LoopsWhenAsked,
 }
 
 #[derive(Encode, Decode)]
@@ -49,18 +67,22 @@ impl App for Probe {
     type Query = Query;
     type PublicQuery = Query;
 
-    fn weight(&self, _: &Call) -> u64 {
-        100_000_000
+    fn weight(&self, call: &Call) -> u64 {
+        match call {
+            // There is no state where a call is weighed.
+            Call::Unweighable => unhashed::get(SPOILT).unwrap_or(0),
+            _ => 100_000_000,
+        }
     }
 
     fn layer_one_reads(&self, _: &AccountId, call: &Call) -> Vec<Vec<u8>> {
         match call {
-            Call::Read(keys) => keys.clone(),
+            Call::Read(keys) | Call::Look(keys) => keys.clone(),
             _ => Vec::new(),
         }
     }
 
-    fn execute(&self, sender: &AccountId, call: Call, execution: &Execution<'_>) -> Result<(), String> {
+    fn execute(&self, _: &AccountId, call: Call, execution: &Execution<'_>) -> Result<(), String> {
         match call {
             Call::Read(keys) => {
                 for key in keys {
@@ -68,10 +90,12 @@ impl App for Probe {
                     unhashed::put(&key, &(execution.layer_one_head, value));
                 }
             }
+            Call::Look(keys) => keys.iter().try_for_each(|key| execution.layer_one(key).map(drop))?,
             Call::ReadUnnamed(key) => unhashed::put(&key, &execution.layer_one(&key)?.map(<[u8]>::to_vec)),
+            Call::Unweighable => return Err("it was weighed".into()),
             Call::Draw => unhashed::put(DRAWN, &[execution.random("dice"), execution.random("dice")]),
             Call::SetAlarm(at) => unhashed::put(ALARM, &at),
-            Call::Spoil => unhashed::put(SPOILT, sender),
+            Call::Spoil(how) => unhashed::put(SPOILT, &how),
         }
         Ok(())
     }
@@ -87,15 +111,23 @@ impl App for Probe {
             unhashed::kill(ALARM);
             unhashed::put(RANG, &(execution.number, execution.timestamp, execution.anchored));
         }
-        if unhashed::exists(SPOILT) {
-            unhashed::put(RANG, &0u64);
-            return Err("spoilt".into());
+        let Some(how) = unhashed::get::<Spoilt>(SPOILT) else { return Ok(()) };
+        unhashed::put(RANG, &0u64);
+        match how {
+            Spoilt::Fails => Err("spoilt".into()),
+            Spoilt::Panics => panic!("an app's mistake"),
+            Spoilt::Loops => read_for_ever(),
+            Spoilt::PanicsWhenAsked | Spoilt::LoopsWhenAsked => Ok(()),
         }
-        Ok(())
     }
 
     fn due(&self, next: &Context) -> bool {
-        unhashed::exists(SPOILT) || unhashed::get::<u64>(ALARM).is_some_and(|at| at <= next.timestamp)
+        match unhashed::get(SPOILT) {
+            Some(Spoilt::PanicsWhenAsked) => panic!("an app's mistake"),
+            Some(Spoilt::LoopsWhenAsked) => read_for_ever(),
+            Some(Spoilt::Fails | Spoilt::Panics | Spoilt::Loops) => true,
+            None => unhashed::get::<u64>(ALARM).is_some_and(|at| at <= next.timestamp),
+        }
     }
 
     fn answer(&self, owner: &AccountId, query: Query, context: &Context) -> Option<Vec<u8>> {
@@ -109,9 +141,7 @@ impl App for Probe {
                 Some((context.number, context.timestamp, context.layer_one_head, context.anchored).encode())
             }
             Query::Panic => panic!("an app's mistake"),
-            Query::Loop => loop {
-                unhashed::exists(b"nothing");
-            },
+            Query::Loop => read_for_ever(),
         }
     }
 
@@ -122,6 +152,12 @@ impl App for Probe {
     fn rpc(&self, method: &str, mut params: &[u8], context: &Context) -> Result<Vec<u8>, String> {
         let query = Query::decode(&mut params).map_err(|_| "not a query")?;
         self.answer_public(query, context).ok_or_else(|| format!("{method}: nothing"))
+    }
+}
+
+fn read_for_ever() -> ! {
+    loop {
+        unhashed::exists(b"nothing");
     }
 }
 
@@ -469,30 +505,6 @@ fn what_is_anchored_is_what_layer_one_is_proven_to_have_anchored() {
 fn context(world: &World) -> (u64, u64, H256, u64) {
     let context = ask(world, Query::Context).unwrap().unwrap();
     Decode::decode(&mut context.as_slice()).unwrap()
-}
-
-#[test]
-fn a_beginning_that_fails_changes_nothing_and_holds_up_no_calls() {
-    let mut world = probing();
-    let spoil = app(&world, "Alice", Call::Spoil, 0);
-    submit(&mut world, &spoil);
-    world.tick();
-    for _ in 0..5 {
-        world.tick();
-    }
-    assert_eq!(
-        (world.blocks.len(), &world.begin_block_failures[..]),
-        (2, &["spoilt".to_string()][..]),
-        "not in a loop"
-    );
-    let transfer = world.transfer("Bob", "Charlie", UNIT, 0);
-    submit(&mut world, &transfer);
-    world.tick();
-    assert_eq!((world.blocks.len(), world.free_balance("Charlie")), (3, UNIT));
-    assert_eq!((kept::<u64>(&world, RANG), world.begin_block_failures.len()), (None, 2));
-    world.finalize();
-    world.tick();
-    assert_eq!(world.begin_block_failures.len(), 3, "tried again on another head");
 }
 
 #[test]

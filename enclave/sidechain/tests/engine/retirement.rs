@@ -2,7 +2,10 @@
 
 use cloister_chain_primitives::{AccountId, DIRECT_CALL_FEE, EXISTENTIAL_DEPOSIT, OutboxKind, ShardMode, UNSHIELD_FEE};
 use cloister_sidechain::CallRefused;
-use cloister_simulation::{SHIELDER, UNIT, World, account, bridge, layer_one::Effect};
+use cloister_simulation::{SHIELDER, UNIT, World, account, bridge, key, layer_one::Effect};
+use cloister_stf::{App, Context, Execution, WithApp, pot};
+use cloister_wire::TrustedCall;
+use frame_support::storage::unhashed;
 
 fn step(world: &mut World) {
     world.include();
@@ -72,6 +75,83 @@ fn a_shard_serves_until_its_retirement_opens_and_then_pays_everybody() {
     let blocks = world.blocks.len();
     (0..5).for_each(|_| step(&mut world));
     assert_eq!(world.blocks.len(), blocks, "nobody is left");
+}
+
+/// Takes a UNIT of who calls, and gives it back once that is anchored.
+struct Deposit;
+
+impl App for Deposit {
+    type Call = ();
+    type Query = ();
+    type PublicQuery = ();
+
+    fn weight(&self, (): &()) -> u64 {
+        100_000_000
+    }
+
+    fn execute(&self, sender: &AccountId, (): (), execution: &Execution<'_>) -> Result<(), String> {
+        unhashed::put(TAKEN, &(execution.number, sender));
+        execution.transfer(sender, &pot("deposit"), UNIT)
+    }
+
+    fn begin_block_weight(&self) -> u64 {
+        100_000_000
+    }
+
+    fn begin_block(&self, execution: &Execution<'_>) -> Result<(), String> {
+        let taken = unhashed::get::<(u64, AccountId)>(TAKEN).filter(|(number, _)| execution.is_anchored(*number));
+        let Some((_, sender)) = taken else { return Ok(()) };
+        unhashed::kill(TAKEN);
+        execution.transfer(&pot("deposit"), &sender, UNIT)
+    }
+
+    fn due(&self, next: &Context) -> bool {
+        unhashed::get::<(u64, AccountId)>(TAKEN).is_some_and(|(number, _)| next.is_anchored(number))
+    }
+
+    fn stays(&self, _: &Context) -> Vec<AccountId> {
+        unhashed::exists(TAKEN).then(|| pot("deposit")).into_iter().collect()
+    }
+}
+
+const TAKEN: &[u8] = b"taken";
+
+#[test]
+fn a_pot_stays_until_business_logic_has_paid_what_waits_for_an_anchor() {
+    let mut world = World::running(&WithApp(Deposit), None);
+    world.finalize();
+    world.register();
+    world.finalize();
+    world.bear();
+    world.finalize();
+    world.submitted.clear();
+    for who in ["Alice", "Bob"] {
+        world.shield(&account(who), 10 * UNIT);
+    }
+    world.finalize();
+    world.tick();
+    let call = TrustedCall::App(account("Alice"), vec![]);
+    world.engine.submit(world.sign_with(&key("Alice"), call, 0)).unwrap();
+    world.tick();
+    assert_eq!(world.free_balance("Alice"), 9 * UNIT - DIRECT_CALL_FEE);
+
+    // Nothing of the shard lands on layer one meanwhile.
+    world.submitted.clear();
+    world.retire();
+    world.finalize();
+    (0..3).for_each(|_| world.tick());
+    let figures = world.engine.figures();
+    assert_eq!((figures.mode, figures.accounts, figures.anchored), (ShardMode::Retired, 1, 0));
+    let blocks = world.blocks.len();
+    (0..3).for_each(|_| world.tick());
+    assert_eq!(world.blocks.len(), blocks, "nobody else is left, and nothing is due");
+
+    end(&mut world);
+    let alice = 10 * UNIT - DIRECT_CALL_FEE - 2 * UNSHIELD_FEE;
+    assert_eq!(paid(&world, &account("Alice")), alice, "left twice");
+    assert_eq!(paid(&world, &account("Bob")), 10 * UNIT - UNSHIELD_FEE);
+    assert_eq!(paid(&world, &pot("deposit")), 0);
+    assert_eq!(world.books().issuance(), Some(0));
 }
 
 #[test]
