@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use cloister_chain_primitives::{AccountId, UNIT};
+use cloister_keys::ShieldingKeyPair;
 use cloister_stf::{Rules, verify};
 use cloister_wire::{
     H256, ShardId, SignatureScope, TrustedCall, TrustedCallSigned, TrustedOperation,
-    envelope::{Context, Purpose, SecretKey, open, seal},
+    envelope::{Context, Purpose, seal},
 };
 use codec::Encode;
 use rand::{Rng, SeedableRng};
@@ -23,8 +24,7 @@ pub fn names() -> Vec<String> {
 /// Measures them on as many different transfers.
 pub fn measure() -> Vec<Figure> {
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
-    let secret = SecretKey::from_bytes(random.r#gen());
-    let public = secret.public().expect("key");
+    let keys = ShieldingKeyPair::draw(0).expect("keys");
     let (mut verifying, mut opening) = (Vec::new(), Vec::new());
     for nonce in 0..CALLS {
         let key = sr25519::Pair::from_seed(&random.r#gen());
@@ -33,10 +33,10 @@ pub fn measure() -> Vec<Figure> {
         let signature = key.sign(&SCOPE.call_bytes(&call, nonce)).into();
         let signed = TrustedCallSigned { call, nonce, signature };
         let operation = TrustedOperation::DirectCall(signed.clone());
-        let envelope = seal(&CONTEXT, 0, &public, &operation.encode()).expect("envelope");
+        let envelope = seal(&CONTEXT, 0, &keys.public().hpke, &operation.encode()).expect("envelope");
 
         let start = Instant::now();
-        let opened = open(&CONTEXT, &secret, &envelope);
+        let opened = keys.open_envelope(&CONTEXT, &envelope);
         opening.push(start.elapsed());
         assert_eq!(opened.as_deref(), Ok(&operation.encode()));
 

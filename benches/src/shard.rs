@@ -154,7 +154,7 @@ impl Shard {
         time
     }
 
-    /// Hands in so many transfers, each of another sender, between accounts that exist.
+    /// Hands in so many transfers, of the senders in turns, between accounts that exist.
     pub fn submit(&mut self, transfers: usize) {
         for _ in 0..transfers {
             let to = self.program.id(self.random.gen_range(0..self.program.accounts - 1));

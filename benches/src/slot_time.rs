@@ -51,7 +51,7 @@ const PARTS: [Part; 4] = [
     ("commit_block", |slot| slot.block),
     ("whole", Slot::whole),
 ];
-const TRANSFERS: [usize; 4] = [1, 100, 500, 1_000];
+const TRANSFERS: [usize; 5] = [1, 100, 500, 1_000, 2_000];
 const ACCOUNTS: u64 = 100_000;
 const WARM_UP: usize = 2;
 const BLOCKS: usize = 101;

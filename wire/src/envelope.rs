@@ -17,6 +17,17 @@ pub const MAGIC: [u8; 4] = *b"CLH\x01";
 /// Bytes that an envelope adds to its plaintext.
 pub const OVERHEAD: usize = 4 + 4 + 32 + 16;
 
+/// An envelope taken apart. Whether it opens, its parts do not tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Parts<'a> {
+    /// Epoch of the key to which it was encrypted.
+    pub epoch: u32,
+    /// The sender's ephemeral key (`enc` of RFC 9180).
+    pub encapsulated: &'a [u8; 32],
+    /// With its tag at the end.
+    pub ciphertext: &'a [u8],
+}
+
 /// What an envelope is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
@@ -91,12 +102,18 @@ pub fn epoch(envelope: &[u8]) -> Option<u32> {
     rest.first_chunk().map(|epoch| u32::from_le_bytes(*epoch))
 }
 
-/// Decrypts an envelope with the shard's key of the epoch that it names.
+/// Takes an envelope apart, if the bytes have the length and the magic of one.
+pub fn parts(envelope: &[u8]) -> Option<Parts<'_>> {
+    let rest = envelope.strip_prefix(&MAGIC)?;
+    let (epoch, rest) = rest.split_first_chunk()?;
+    let (encapsulated, ciphertext) = rest.split_first_chunk()?;
+    Some(Parts { epoch: u32::from_le_bytes(*epoch), encapsulated, ciphertext })
+}
+
+/// Decrypts an envelope with the shard's key of the epoch that it names. Enclaves have a faster way (`cloister-keys`).
 pub fn open(context: &Context, secret: &SecretKey, envelope: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
     use hpke::Kem;
-    let epoch = epoch(envelope).ok_or(Error::DoesNotOpen)?;
-    let encapsulated = envelope.get(8..40).ok_or(Error::DoesNotOpen)?;
-    let ciphertext = envelope.get(40..).ok_or(Error::DoesNotOpen)?;
+    let Parts { epoch, encapsulated, ciphertext } = parts(envelope).ok_or(Error::DoesNotOpen)?;
     let encapsulated =
         <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| Error::DoesNotOpen)?;
     let secret = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(&secret.0).map_err(|_| Error::DoesNotOpen)?;
@@ -113,11 +130,13 @@ pub fn open(context: &Context, secret: &SecretKey, envelope: &[u8]) -> Result<Ze
 }
 
 impl Context {
-    fn info(&self, epoch: u32) -> Vec<u8> {
+    /// `info` of the key schedule (RFC 9180, section 5.1).
+    pub fn info(&self, epoch: u32) -> Vec<u8> {
         domain::message("envelope", &self.genesis, &[self.shard.as_ref(), &epoch.to_le_bytes()])
     }
 
-    fn associated_data(&self) -> Vec<u8> {
+    /// `aad` of the one message that the envelope holds.
+    pub fn associated_data(&self) -> Vec<u8> {
         let purpose: &[u8] = match self.purpose {
             Purpose::Request => b"request",
             Purpose::Beneficiary => b"beneficiary",

@@ -23,6 +23,8 @@ pub struct WorkerStatus {
     pub phase: String,
     /// Why no blocks are made for now.
     pub paused: Option<String>,
+    /// What keeps the enclave's registration or its other extrinsics from layer one, and only the operator removes.
+    pub obstacles: Vec<Obstacle>,
     /// Height of the shard.
     pub block: u64,
     /// Height of the newest block that layer one is proven to have anchored.
@@ -63,4 +65,19 @@ pub struct WorkerStatus {
     pub connections: u64,
     /// Requests of clients answered.
     pub rpc_requests: u64,
+}
+
+/// Something that an extrinsic of the enclave waits for.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Obstacle {
+    /// `funds`, `collateral` or `refused`.
+    #[serde(rename = "for")]
+    pub waits_for: String,
+    /// In words.
+    pub reason: String,
+    /// Planck that the enclave's account lacks, in decimal.
+    pub missing: Option<String>,
+    /// What removes it; SURI stands for the key of whoever pays.
+    pub command: Option<String>,
 }

@@ -9,6 +9,7 @@ use cloister_wire::{
     Request, RpcReturnValue, ShardId, SignatureScope, SignedAnswer, TrustedCall, TrustedCallSigned, TrustedGetter,
     TrustedGetterSigned, TrustedOperation,
     envelope::{self, Context, Purpose, SecretKey},
+    shielding_key::PublishedShieldingKey,
     verify_signature,
 };
 use codec::{Decode, DecodeAll, Encode};
@@ -16,8 +17,10 @@ use hpke::{
     Deserializable, Kem, OpModeS, Serializable, aead::ChaCha20Poly1305, kdf::HkdfSha256, kem::X25519HkdfSha256,
     single_shot_seal,
 };
+use num_bigint::BigUint;
 use rand_core::{CryptoRng, RngCore};
 use sp_core::{Pair, ed25519};
+use sp_crypto_hashing::sha2_256;
 use sp_runtime::MultiSignature;
 
 const GENESIS: H256 = H256::repeat_byte(0x11);
@@ -31,6 +34,72 @@ const INCARNATION: [u8; 32] = [0x55; 32];
 const SHIELDING: [u8; 32] = [0x66; 32];
 /// ikmE of RFC 9180: of it the ephemeral key pair is derived.
 const EPHEMERAL: [u8; 32] = [0x77; 32];
+
+/// PKCS#8 of the shard's RSA key.
+const RSA_KEY: &str = include_str!("rsa_key.hex");
+/// Bytes of its modulus, and of what is encrypted at a time.
+const RSA_BLOCK: usize = 384;
+const RSA_CHUNK: usize = 318;
+
+fn rsa_key() -> Vec<u8> {
+    hex::decode(RSA_KEY.split_whitespace().collect::<String>()).unwrap()
+}
+
+/// Modulus and private exponent, where a key of this size has them.
+fn rsa_numbers() -> (BigUint, BigUint) {
+    let key = rsa_key();
+    (BigUint::from_bytes_be(&key[38..422]), BigUint::from_bytes_be(&key[431..815]))
+}
+
+/// RFC 8017, appendix B.2.1.
+fn mgf1(seed: &[u8], length: usize) -> Vec<u8> {
+    (0u32..).flat_map(|counter| sha2_256(&[seed, &counter.to_be_bytes()].concat())).take(length).collect()
+}
+
+fn xor(left: &[u8], right: &[u8]) -> Vec<u8> {
+    left.iter().zip(right).map(|(left, right)| left ^ right).collect()
+}
+
+fn padded(number: &BigUint) -> Vec<u8> {
+    let bytes = number.to_bytes_be();
+    [vec![0; RSA_BLOCK - bytes.len()], bytes].concat()
+}
+
+/// RSAES-OAEP of RFC 8017, section 7.1.1, with the seed that a client would draw.
+fn rsa_encrypt(chunk: &[u8], seed: [u8; 32]) -> Vec<u8> {
+    let zeros = vec![0; RSA_BLOCK - chunk.len() - 2 * 32 - 2];
+    let block = [&sha2_256(b"")[..], &zeros, &[1], chunk].concat();
+    let block = xor(&block, &mgf1(&seed, block.len()));
+    let seed = xor(&seed, &mgf1(&block, 32));
+    let number = BigUint::from_bytes_be(&[&seed[..], &block].concat());
+    padded(&number.modpow(&65_537u32.into(), &rsa_numbers().0))
+}
+
+/// The other way, for blocks that are right.
+fn rsa_decrypt(block: &[u8]) -> Vec<u8> {
+    let (modulus, exponent) = rsa_numbers();
+    let plain = padded(&BigUint::from_bytes_be(block).modpow(&exponent, &modulus));
+    let (seed, block) = plain[1..].split_at(32);
+    let seed = xor(seed, &mgf1(block, 32));
+    let block = xor(block, &mgf1(&seed, block.len()));
+    let (hash, rest) = block.split_at(32);
+    assert_eq!((plain[0], hash), (0, &sha2_256(b"")[..]));
+    let end = rest.iter().position(|byte| *byte == 1).unwrap();
+    assert!(rest[..end].iter().all(|byte| *byte == 0));
+    rest[end + 1..].to_vec()
+}
+
+/// Every block under the same seed, which no client may do.
+fn rsa_seal(plaintext: &[u8]) -> Vec<u8> {
+    plaintext.chunks(RSA_CHUNK).flat_map(|chunk| rsa_encrypt(chunk, EPHEMERAL)).collect()
+}
+
+/// A block that begins with a zero, which is not sent.
+fn rsa_stripped(chunk: &[u8]) -> Vec<u8> {
+    let seeds = (0u16..).map(|count| std::array::from_fn(|at| count.to_be_bytes()[at % 2]));
+    let block = seeds.map(|seed| rsa_encrypt(chunk, seed)).find(|block| block[0] == 0).unwrap();
+    block.into_iter().skip_while(|byte| *byte == 0).collect()
+}
 
 /// Gives the ephemeral key's material and nothing else.
 struct Fixed;
@@ -89,6 +158,12 @@ fn call() -> TrustedCall {
 
 fn published() -> TrustedCallSigned {
     TrustedCallSigned { call: call(), nonce: 5, signature: sign(&SCOPE.call_bytes(&call(), 5)) }
+}
+
+/// More than fits into one block of RSA.
+fn long() -> TrustedOperation {
+    let call = TrustedCall::App(sender(), vec![0xcc; 300]);
+    TrustedOperation::DirectCall(TrustedCallSigned { signature: sign(&SCOPE.call_bytes(&call, 5)), call, nonce: 5 })
 }
 
 fn bound() -> BoundCallSigned {
@@ -174,6 +249,15 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
         ("envelope.request", envelope.clone()),
         ("envelope.beneficiary.aad", associated_data("beneficiary")),
         ("envelope.beneficiary", seal("beneficiary", &sender().encode())),
+        ("rsa.secret", rsa_key()),
+        (
+            "rsa.public",
+            PublishedShieldingKey::new(&padded(&rsa_numbers().0).try_into().unwrap()).to_json().into_bytes(),
+        ),
+        ("rsa.operation", rsa_seal(&TrustedOperation::DirectCall(published()).encode())),
+        ("rsa.operation.stripped", rsa_stripped(&TrustedOperation::DirectCall(published()).encode())),
+        ("operation.long", long().encode()),
+        ("rsa.operation.long", rsa_seal(&long().encode())),
         ("request", request(envelope.clone()).encode()),
         ("batch", vec![request(envelope.clone()), request(envelope)].encode()),
         ("batch.answer", RpcReturnValue::ok(batch).encode()),
@@ -261,6 +345,17 @@ fn the_vectors_decode_verify_and_open() {
     let Getter::Bound(bound) = decoded::<Getter>("getter.bound") else { panic!() };
     assert!(bound.verify(&GENESIS, &SHARD, &MRENCLAVE));
     assert_eq!(bound.hash().encode(), file["getter.bound.hash"]);
+
+    decoded::<TrustedOperation>("operation.long");
+    for (cyphertext, plaintext) in [
+        ("rsa.operation", "operation.published.direct"),
+        ("rsa.operation.stripped", "operation.published.direct"),
+        ("rsa.operation.long", "operation.long"),
+    ] {
+        let opened: Vec<u8> = file[cyphertext].chunks(RSA_BLOCK).flat_map(rsa_decrypt).collect();
+        assert_eq!(opened, file[plaintext], "{cyphertext}");
+    }
+    assert_eq!(file["rsa.operation.stripped"].len(), RSA_BLOCK - 1);
 
     let answer = decoded::<SignedAnswer>("answer.signed");
     assert_eq!(answer.request_hash, bound.hash());

@@ -74,11 +74,19 @@ async fn write<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut id: u64 = 0;
-    while let Some(Command { method, parameters, reply }) = queue.recv().await {
-        id += 1;
-        let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": parameters }).to_string();
-        lock(waiting).replies.insert(id, (method, reply));
-        if let Err(error) = sink.send(Message::text(message)).await {
+    let mut commands = Vec::new();
+    // What is asked at once goes out at once.
+    while queue.recv_many(&mut commands, QUEUED_COMMANDS).await > 0 {
+        let sent = async {
+            for Command { method, parameters, reply } in commands.drain(..) {
+                id += 1;
+                let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": parameters }).to_string();
+                lock(waiting).replies.insert(id, (method, reply));
+                sink.feed(Message::text(message)).await?;
+            }
+            sink.flush().await
+        };
+        if let Err(error) = sent.await {
             tracing::debug!(%error, "the worker's socket takes nothing more");
             return;
         }

@@ -23,7 +23,8 @@ use cloister_wire::{
 use codec::{DecodeAll, Encode};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{AcquireError, Semaphore, mpsc, oneshot},
+    task::{block_in_place, yield_now},
     time::Instant,
 };
 
@@ -40,7 +41,8 @@ pub struct Clients {
     requests: AtomicU64,
     /// Whether the shard's entry is proven. An enclave whose shard nobody knows has nothing to say about it.
     serving: AtomicBool,
-    /// Permits to open an envelope or to check who signed a query: the engine's task must get a core all the same.
+    /// Permits to open a few envelopes or to check who signed a query, in turns: the engine's task must get a core all the
+    /// same. That takes less than handing the thread's other clients to another thread would, so they wait for it.
     quick: Semaphore,
     /// Permits to decrypt the published form. The longest ciphertext takes some 40 ms, five hundred times an envelope,
     /// so those who send many wait for each other only.
@@ -165,12 +167,7 @@ impl Clients {
         if request.shard != self.scope.shard {
             return Err(RpcReturnValue::error("unknown shard"));
         }
-        // What names this epoch and is no envelope after all costs one RSA block: nobody makes a second one follow.
-        let permits = if self.shielding.is_envelope(&request.cyphertext) { &self.quick } else { &self.published };
-        let permit = permits.acquire().await.map_err(|_| RpcReturnValue::error(STOPPING))?;
-        let opened = tokio::task::block_in_place(|| self.open(&request));
-        // Who waits for the time of an opaque answer must not hold up others.
-        drop(permit);
+        let opened = self.open(&request).await.map_err(|_| RpcReturnValue::error(STOPPING))?;
         let call = match opened {
             Ok(call) => call,
             Err(Refused::Signature) => return Err(opaque(OPAQUE, read).await),
@@ -188,14 +185,19 @@ impl Clients {
         }
     }
 
-    /// Takes many calls at the price of one permit and one turn of the engine. What is opaque of them is told with all the
-    /// rest and at the same steps of time, so that nobody learns more by repeating a ciphertext.
+    /// Takes many calls at the price of one turn of the engine. What is opaque of them is told with all the rest and at the
+    /// same steps of time, so that nobody learns more by repeating a ciphertext.
     async fn submit_batch(&self, requests: Vec<Request>, read: Instant) -> RpcReturnValue {
         let others = u64::try_from(requests.len()).unwrap_or(u64::MAX).saturating_sub(1);
         self.requests.fetch_add(others, Ordering::Relaxed);
-        let Ok(permit) = self.quick.acquire().await else { return RpcReturnValue::error(STOPPING) };
-        let opened: Vec<_> = tokio::task::block_in_place(|| requests.iter().map(|it| self.open_batched(it)).collect());
-        drop(permit);
+        let mut opened = Vec::with_capacity(requests.len());
+        for few in requests.chunks(ENVELOPES_A_TURN) {
+            let Ok(turn) = self.quick.acquire().await else { return RpcReturnValue::error(STOPPING) };
+            opened.extend(few.iter().map(|request| self.open_batched(request)));
+            drop(turn);
+            // Whoever waits for a permit or for this thread comes first.
+            yield_now().await;
+        }
         let is_opaque = opened.contains(&Err(BatchRefused::Call(Refused::Signature)));
         let calls: Vec<_> = opened.iter().filter_map(|opened| opened.as_ref().ok().cloned()).collect();
         let taken = match calls.is_empty() {
@@ -235,10 +237,20 @@ impl Clients {
     }
 
     /// Decrypts, decodes and verifies a call. What fails before the signature is checked fails as the signature does,
-    /// so that nobody can use the enclave as an oracle for ciphertexts.
-    fn open(&self, request: &Request) -> Result<VerifiedCall, Refused> {
-        let plaintext = self.shielding.open(&self.context, &request.cyphertext).map_err(|_| Refused::Signature)?;
-        self.verified(&plaintext)
+    /// so that nobody can use the enclave as an oracle for ciphertexts. Who waits for the time of an opaque answer has no
+    /// permit any more.
+    async fn open(&self, request: &Request) -> Result<Result<VerifiedCall, Refused>, AcquireError> {
+        if self.shielding.is_envelope(&request.cyphertext) {
+            let _turn = self.quick.acquire().await?;
+            if let Ok(plaintext) = self.shielding.open_envelope(&self.context, &request.cyphertext) {
+                return Ok(self.verified(&plaintext));
+            }
+        }
+        let _turn = self.published.acquire().await?;
+        Ok(block_in_place(|| {
+            let plaintext = self.shielding.open_published(&request.cyphertext).map_err(|_| Refused::Signature)?;
+            self.verified(&plaintext)
+        }))
     }
 
     fn verified(&self, mut plaintext: &[u8]) -> Result<VerifiedCall, Refused> {
@@ -261,13 +273,11 @@ impl Clients {
         if shard != self.scope.shard {
             return RpcReturnValue::error(QueryRefused::UnknownShard);
         }
-        let Ok(permit) = self.quick.acquire().await else { return RpcReturnValue::error(STOPPING) };
-        let verified = tokio::task::block_in_place(|| {
-            Getter::decode_all(&mut request.cyphertext.as_slice())
-                .map_err(|_| QueryRefused::NotOwner)
-                .and_then(|getter| VerifiedGetter::verify(getter, &self.context.genesis, &self.scope, &self.rules))
-        });
-        drop(permit);
+        let Ok(turn) = self.quick.acquire().await else { return RpcReturnValue::error(STOPPING) };
+        let verified = Getter::decode_all(&mut request.cyphertext.as_slice())
+            .map_err(|_| QueryRefused::NotOwner)
+            .and_then(|getter| VerifiedGetter::verify(getter, &self.context.genesis, &self.scope, &self.rules));
+        drop(turn);
         let getter = match verified {
             Ok(getter) => getter,
             // By its form, which no secret is needed to see.
@@ -325,6 +335,8 @@ fn due(read: Instant, now: Instant) -> Instant {
     read.checked_add(wait).unwrap_or(now)
 }
 
+/// Envelopes of a batch that are opened at once, before others have their turn: some 1 ms.
+const ENVELOPES_A_TURN: usize = 8;
 /// Far above what an envelope, the longest published ciphertext and a signature take.
 const OPAQUE_STEP: Duration = Duration::from_millis(100);
 const OPAQUE: &str = "the request does not decrypt, decode or verify";

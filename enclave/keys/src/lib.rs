@@ -2,7 +2,9 @@
 //!
 //! Every key is drawn from the operating system's randomness inside the enclave. Those of one start (incarnation, TLS)
 //! can never leave memory. Account and shielding keys can be taken out as bytes, for sealing inside the enclave and for
-//! nothing else. All secrets are wiped, most of them by aws-lc; nothing here writes or prints one.
+//! nothing else. All keys are wiped, most of them by aws-lc; nothing here writes or prints one. Of an envelope that is
+//! opened, copies of its plaintext and of the secret that its sender made for it alone stay in freed memory: the library
+//! that opens it wipes the keys that it derives, and not those.
 #![cfg_attr(
     not(test),
     deny(
@@ -16,6 +18,7 @@
 )]
 #![warn(missing_docs)]
 
+mod envelope;
 mod shielding;
 mod signing;
 mod tls;

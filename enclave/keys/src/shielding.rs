@@ -8,11 +8,11 @@ use cloister_chain_primitives::{ShieldingKeys, inbox::MAX_CYPHERTEXT, shard::RSA
 use cloister_wire::envelope::{self, Context, SecretKey};
 use zeroize::Zeroizing;
 
-use crate::Error;
+use crate::{Error, envelope::EnvelopeKey};
 
 /// A shard's keys of one epoch: X25519 for the HPKE envelope, RSA-3072 for published clients.
 pub struct ShieldingKeyPair {
-    hpke: SecretKey,
+    hpke: EnvelopeKey,
     rsa: OaepPrivateDecryptingKey,
     kept: Kept,
     public: ShieldingKeys,
@@ -64,11 +64,11 @@ impl ShieldingKeyPair {
     }
 
     fn new(epoch: u32, kept: Kept, rsa: PrivateDecryptingKey) -> Result<Self, Error> {
-        let hpke = SecretKey::from_bytes(*kept.hpke);
+        let hpke = EnvelopeKey::new(&kept.hpke);
         let spki = rsa.public_key().as_der().map_err(|_| Error::PublicKeyEncoding)?;
         let public = ShieldingKeys {
             epoch,
-            hpke: hpke.public().map_err(|_| Error::PublicKeyEncoding)?,
+            hpke: SecretKey::from_bytes(*kept.hpke).public().map_err(|_| Error::PublicKeyEncoding)?,
             rsa_modulus: modulus(&spki).ok_or(Error::PublicKeyEncoding)?,
         };
         let rsa = OaepPrivateDecryptingKey::new(rsa).map_err(|_| Error::Draw)?;
@@ -85,7 +85,7 @@ impl ShieldingKeyPair {
         if !self.is_envelope(cyphertext) || cyphertext.len() > usize::try_from(MAX_CYPHERTEXT).unwrap_or(usize::MAX) {
             return Err(Error::DoesNotOpen);
         }
-        envelope::open(context, &self.hpke, cyphertext).map_err(|_| Error::DoesNotOpen)
+        self.hpke.open(context, cyphertext)
     }
 
     /// Whether the bytes name the present epoch as an envelope does; anybody can see that.
@@ -96,23 +96,20 @@ impl ShieldingKeyPair {
     /// Decrypts a request or beneficiary in either form. What lacks the envelope's magic or does not open as one is
     /// tried as RSA. At most [`MAX_CYPHERTEXT`] bytes. Every failure is [`Error::DoesNotOpen`].
     pub fn open(&self, context: &Context, cyphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
-        if cyphertext.len() > usize::try_from(MAX_CYPHERTEXT).unwrap_or(usize::MAX) {
-            return Err(Error::DoesNotOpen);
-        }
-        if self.is_envelope(cyphertext)
-            && let Ok(plaintext) = envelope::open(context, &self.hpke, cyphertext)
-        {
-            return Ok(plaintext);
-        }
-        self.open_rsa(cyphertext)
+        self.open_envelope(context, cyphertext).or_else(|_| self.open_published(cyphertext))
     }
 
+    /// Decrypts the published form, at most [`MAX_CYPHERTEXT`] bytes. Every failure is [`Error::DoesNotOpen`].
+    ///
     /// Chunks of 318 bytes, the last one of at most that, each as a block of 384 bytes. The published client handles the
     /// ciphertext of its one chunk as a number and strips leading zeros.
     ///
     /// A block says nothing about what stands beside it. Were shorter chunks taken anywhere but at the end, somebody else's
     /// block could be put between blocks of one's own, and the answer would tell what is in it.
-    fn open_rsa(&self, cyphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+    pub fn open_published(&self, cyphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+        if cyphertext.len() > usize::try_from(MAX_CYPHERTEXT).unwrap_or(usize::MAX) {
+            return Err(Error::DoesNotOpen);
+        }
         let mut padded = [0; RSA_MODULUS_BYTES];
         let cyphertext = match RSA_MODULUS_BYTES.checked_sub(cyphertext.len()).and_then(|zeros| padded.get_mut(zeros..))
         {

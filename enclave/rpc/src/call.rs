@@ -253,7 +253,7 @@ fn shard(base58: &str) -> Option<ShardId> {
     (length == bytes.len()).then_some(ShardId(H256(bytes)))
 }
 
-/// Most requests in one [`Call::SubmitBatch`]: in envelopes they take some 20 ms to open and verify, less than the longest
+/// Most requests in one [`Call::SubmitBatch`]: in envelopes they take some 15 ms to open and verify, less than the longest
 /// ciphertext of the published form.
 pub const MAX_SUBMIT_BATCH: usize = 128;
 /// Shard, length and ciphertext, two digits a byte.

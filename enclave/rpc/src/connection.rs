@@ -1,9 +1,9 @@
 //! One connection.
 
-use std::{io, sync::Arc};
+use std::{io, iter, sync::Arc, time::Duration};
 
 use cloister_wire::{H256, RpcReturnValue};
-use futures::{SinkExt, StreamExt, stream::SelectAll};
+use futures::{FutureExt, SinkExt, StreamExt, stream::SelectAll};
 use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -164,9 +164,7 @@ where
                     self.last_heard = Instant::now();
                     self.pinged = false;
                 }
-                Some((hash, update)) = self.watched.next(), if !self.watched.is_empty() => {
-                    self.notify(&hash, update).await?;
-                }
+                Some(update) = self.watched.next(), if !self.watched.is_empty() => self.notify(update).await?,
                 () = sleep_until(deadline) => {
                     if self.pinged {
                         return Err(Error::Idle);
@@ -192,8 +190,7 @@ where
                 }
                 if control.is_ping() {
                     // The answers to pings are buffered without bound for a client that does not read them.
-                    let flushed = timeout(self.limits.write, self.socket.flush()).await;
-                    return flushed.map_err(|_| Error::SlowReader)?.map_err(websocket);
+                    return within(self.limits.write, self.socket.flush()).await;
                 }
                 return Ok(());
             }
@@ -313,9 +310,7 @@ where
                     // Too late, or it panicked.
                     _ => Reply::Answer(RpcReturnValue::error(NO_ANSWER)),
                 }),
-                Some((hash, update)) = self.watched.next(), if !self.watched.is_empty() => {
-                    self.notify(&hash, update).await?;
-                }
+                Some(update) = self.watched.next(), if !self.watched.is_empty() => self.notify(update).await?,
             }
         }
     }
@@ -336,21 +331,23 @@ where
         Err(Error::MessageTooLarge)
     }
 
-    async fn notify(&mut self, hash: &H256, update: StatusUpdate) -> Result<(), Error> {
-        self.send_json(&Notification::new(hash, update)).await
+    /// Passes on an update, and with it those that are there by now: a block brings many at once.
+    async fn notify(&mut self, update: (H256, StatusUpdate)) -> Result<(), Error> {
+        let others = iter::from_fn(|| self.watched.next().now_or_never().flatten()).take(MAX_UPDATES_AT_ONCE);
+        let others: Vec<_> = others.collect();
+        for (hash, update) in iter::once(update).chain(others) {
+            let notification = text(&Notification::new(&hash, update));
+            within(self.limits.write, self.socket.feed(notification)).await?;
+        }
+        within(self.limits.write, self.socket.flush()).await
     }
 
     async fn send_json(&mut self, message: &impl Serialize) -> Result<(), Error> {
-        // Strings, numbers and lists always have a JSON form.
-        let json = serde_json::to_string(message).unwrap_or_default();
-        self.send(Message::Text(json.into())).await
+        self.send(text(message)).await
     }
 
     async fn send(&mut self, message: Message) -> Result<(), Error> {
-        match timeout(self.limits.write, self.socket.send(message)).await {
-            Ok(sent) => sent.map_err(websocket),
-            Err(_) => Err(Error::SlowReader),
-        }
+        within(self.limits.write, self.socket.send(message)).await
     }
 
     /// Says goodbye and waits until the client has heard it.
@@ -373,12 +370,24 @@ where
     }
 }
 
+fn text(message: &impl Serialize) -> Message {
+    // Strings, numbers and lists always have a JSON form.
+    Message::text(serde_json::to_string(message).unwrap_or_default())
+}
+
+/// A message must be taken by its client in time.
+async fn within(limit: Duration, written: impl Future<Output = Result<(), WebSocketError>>) -> Result<(), Error> {
+    timeout(limit, written).await.map_err(|_| Error::SlowReader)?.map_err(websocket)
+}
+
 fn websocket(error: WebSocketError) -> Error {
     Error::WebSocket(Box::new(error))
 }
 
 /// Before TLS and WebSocket hand a message on, its bytes lie here; longer ones grow it up to their limit.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// Updates that are passed on before others may be read or told, besides the first. They fit the buffer of a WebSocket.
+const MAX_UPDATES_AT_ONCE: usize = 63;
 const TOO_MANY_WATCHED: &str = "too many operations are watched on this connection";
 const ANSWER_TOO_LARGE: &str = "the answer is too large";
 const NO_ANSWER: &str = "the enclave did not answer in time";

@@ -9,6 +9,9 @@ use codec::Encode;
 use tokio::io::DuplexStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+mod break_off;
+mod together;
+
 use super::*;
 use crate::worker::{Stage, Worker, to_hex};
 
@@ -40,7 +43,8 @@ async fn connection() -> (Worker, Enclave) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let ours = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
     let theirs = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
-    (Worker { commands: start(ours), url: "wss://worker".into(), tls_key: [0; 32] }, Enclave(theirs))
+    let (url, answer_limit) = ("wss://worker".into(), Duration::from_secs(30));
+    (Worker { commands: start(ours), url, tls_key: [0; 32], answer_limit }, Enclave(theirs))
 }
 
 fn request() -> Request {
@@ -242,7 +246,7 @@ async fn a_wait_ends_at_its_deadline_and_can_go_on() {
 async fn an_operation_without_an_end_or_without_a_block_is_no_success() {
     let worker = telling(vec![vec![(TrustedOperationStatus::Finalized, None)]]).await;
     let error = worker.submit_and_watch(&request()).await.unwrap().finalized(LONG).await.unwrap_err();
-    assert!(matches!(error, Error::Malformed { .. }), "{error}");
+    assert!(matches!(perhaps_executed(&error, &followed()), Error::Malformed { .. }), "{error}");
 
     let (worker, mut enclave) = connection().await;
     tokio::spawn(async move {
@@ -251,7 +255,20 @@ async fn an_operation_without_an_end_or_without_a_block_is_no_success() {
         enclave.notify(OPERATION, TrustedOperationStatus::InSidechainBlock(BLOCK), Value::Null).await;
     });
     let error = worker.submit_and_watch(&request()).await.unwrap().finalized(LONG).await.unwrap_err();
-    assert!(matches!(error, Error::Closed), "{error}");
+    assert!(matches!(perhaps_executed(&error, &followed()), Error::Closed), "{error}");
+}
+
+/// Why nothing is known of what was sent.
+fn perhaps_executed<'a>(error: &'a Error, expected: &str) -> &'a Error {
+    let Error::PerhapsExecuted { what, source } = error else { panic!("{error:?}") };
+    assert_eq!(what, expected);
+    assert!(!error.is_refusal());
+    source
+}
+
+/// How an operation is called that was taken.
+fn followed() -> String {
+    format!("the call {OPERATION:?}")
 }
 
 #[tokio::test]
@@ -270,7 +287,8 @@ async fn a_refused_submission_is_an_error_even_if_it_is_as_long_as_a_hash() {
     let error = worker.submit_and_watch(&request()).await.err().unwrap();
     assert!(matches!(error, Error::Refused(found) if found == reason));
     assert!(matches!(worker.submit_and_watch(&request()).await.err().unwrap(), Error::Refused(found) if found == "no"));
-    assert!(matches!(worker.submit_and_watch(&request()).await.err().unwrap(), Error::Malformed { .. }));
+    let error = worker.submit_and_watch(&request()).await.err().unwrap();
+    assert!(matches!(perhaps_executed(&error, SUBMIT_AND_WATCH), Error::Malformed { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -308,6 +326,6 @@ async fn who_sends_more_changes_of_an_operation_than_it_can_have_is_cut_off() {
     assert_eq!(worker.read::<String>("system_name", json!([])).await.unwrap(), "still here");
     let mut told = 0;
     let error = operation.in_block_reporting(|_| told += 1).await.unwrap_err();
-    assert!(matches!(error, Error::Closed) && !error.is_refusal(), "{error}");
+    assert!(matches!(perhaps_executed(&error, &followed()), Error::Closed), "{error}");
     assert_eq!(told, 64);
 }

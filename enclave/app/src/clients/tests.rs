@@ -222,7 +222,7 @@ async fn signatures_and_keys_that_are_not_canonical_are_refused() {
         .await;
     let unaltered = [sr25519(|_| {}), ed25519(|_| {})];
     for call in unaltered {
-        assert!(fixture.clients.open(&fixture.request(fixture.sealed(&call))).is_ok());
+        assert!(fixture.clients.open(&fixture.request(fixture.sealed(&call))).await.unwrap().is_ok());
     }
 }
 
@@ -388,15 +388,21 @@ async fn nothing_is_told_about_a_shard_that_is_not_served() {
 async fn who_floods_with_rsa_does_not_hold_up_envelopes() {
     let fixture = Fixture::serving();
     let permits = fixture.clients.published.available_permits();
-    let _flood = fixture.clients.published.acquire_many(permits.try_into().unwrap()).await.unwrap();
-    let mut foreign_epoch = fixture.sealed(b"x");
-    foreign_epoch[4] ^= 1;
-    for waiting in [vec![1; 42 * 384], foreign_epoch] {
-        let call = Call::Submit(fixture.request(waiting));
-        assert!(fixture.clients.answer(call).now_or_never().is_none());
+    let altered = |place: usize| {
+        let mut envelope = fixture.sealed(b"x");
+        envelope[place] ^= 1;
+        envelope
+    };
+    // The second one is of another epoch; the third does not open and is tried as RSA.
+    for waiting in [vec![1; 42 * 384], altered(4), altered(envelope::OVERHEAD)] {
+        let flood = fixture.clients.published.acquire_many(permits.try_into().unwrap()).await.unwrap();
+        let mut waiting = fixture.clients.answer(Call::Submit(fixture.request(waiting))).boxed();
+        assert!((&mut waiting).now_or_never().is_none());
+        let call = Call::Submit(fixture.request(fixture.sealed(b"x")));
+        assert_eq!(fixture.value(call).await, RpcReturnValue::error(OPAQUE));
+        drop(flood);
+        assert_eq!(fixture.clients.published.available_permits(), permits - 1, "who waits has the first that is free");
     }
-    let call = Call::Submit(fixture.request(fixture.sealed(b"x")));
-    assert_eq!(fixture.value(call).await, RpcReturnValue::error(OPAQUE));
 }
 
 /// Strangers' queries wait for each other, not the engine for them.

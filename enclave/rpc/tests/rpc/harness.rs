@@ -2,7 +2,13 @@
 
 use std::{
     future::pending,
-    sync::{Arc, Mutex},
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
 };
 
 use cloister_keys::TlsIdentity;
@@ -16,7 +22,7 @@ use futures::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs::default_provider, pki_types::ServerName};
 use serde_json::{Value, json};
 use tokio::{
-    io::{DuplexStream, duplex},
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
     sync::{Semaphore, mpsc},
     task::JoinHandle,
 };
@@ -90,6 +96,8 @@ pub struct Server {
     pub handler: Arc<TestHandler>,
     pub watched: mpsc::UnboundedReceiver<mpsc::Sender<StatusUpdate>>,
     pub shutdown: CancellationToken,
+    /// How often the server has written to the pipe.
+    pub writes: Arc<AtomicUsize>,
     pub connection: JoinHandle<Result<(), Error>>,
 }
 
@@ -110,9 +118,10 @@ impl Server {
         watched: mpsc::UnboundedReceiver<mpsc::Sender<StatusUpdate>>,
     ) -> (Self, DuplexStream) {
         let (ours, theirs) = duplex(16 * 1024);
-        let shutdown = CancellationToken::new();
+        let (shutdown, writes) = (CancellationToken::new(), Arc::<AtomicUsize>::default());
+        let ours = Counted { stream: ours, writes: writes.clone() };
         let connection = tokio::spawn(serve(ours, identity.server_config(), handler.clone(), limits, shutdown.clone()));
-        (Self { handler, watched, shutdown, connection }, theirs)
+        (Self { handler, watched, shutdown, writes, connection }, theirs)
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -121,6 +130,37 @@ impl Server {
 
     pub async fn end(self) -> Result<(), Error> {
         self.connection.await.unwrap()
+    }
+}
+
+/// Counts how often it is written to.
+struct Counted {
+    stream: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

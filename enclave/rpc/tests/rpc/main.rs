@@ -5,3 +5,4 @@ mod connection;
 mod documented;
 mod harness;
 mod hostile;
+mod updates;

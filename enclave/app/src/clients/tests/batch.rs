@@ -1,6 +1,7 @@
 //! Many requests at once, and calls with a last block.
 
 use cloister_pool::Admitted;
+use cloister_rpc::MAX_SUBMIT_BATCH;
 use cloister_wire::{BoundCall, BoundCallSigned};
 
 use super::*;
@@ -119,19 +120,23 @@ async fn what_is_opaque_in_a_batch_is_told_with_the_rest_at_a_step() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_batch_is_answered_without_the_engine_and_one_without_a_permit_not_looked_at() {
-    let fixture = Fixture::serving();
+    let mut fixture = Fixture::serving();
     let empty = fixture.value(Call::SubmitBatch(Vec::new())).await;
     assert_eq!(empty, RpcReturnValue::ok(Vec::<Result<H256, String>>::new()));
-    let all = fixture.clients.quick.available_permits();
-    let flood = fixture.clients.quick.acquire_many(all.try_into().unwrap()).await.unwrap();
     let batch = vec![fixture.enveloped(&direct(&fixture, 0)); 3];
-    let mut waiting = fixture.clients.answer(Call::SubmitBatch(batch)).boxed();
+    let Fixture { clients, commands } = &mut fixture;
+    let all = clients.quick.available_permits();
+    let flood = clients.quick.acquire_many(all.try_into().unwrap()).await.unwrap();
+    let mut waiting = clients.answer(Call::SubmitBatch(batch)).boxed();
     assert!((&mut waiting).now_or_never().is_none());
-    assert!(fixture.commands.is_empty());
+    assert!(commands.is_empty());
     drop(flood);
-    assert!((&mut waiting).now_or_never().is_none());
-    assert!(!fixture.commands.is_empty(), "one permit for all three");
-    assert_eq!(fixture.clients.quick.available_permits(), all);
+    let command = async { commands.recv().await };
+    tokio::select! {
+        _ = &mut waiting => panic!("the engine has not answered"),
+        command = command => assert!(matches!(command, Some(Command::SubmitBatch { calls, .. }) if calls.len() == 3)),
+    }
+    assert_eq!(clients.quick.available_permits(), all);
     drop(waiting);
     assert_eq!(
         Fixture::new().value(Call::SubmitBatch(Vec::new())).await,
@@ -139,16 +144,62 @@ async fn an_empty_batch_is_answered_without_the_engine_and_one_without_a_permit_
     );
 }
 
+/// Who sends many batches of what does not verify keeps a query waiting for a few envelopes of each, not for all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn others_have_their_turn_between_the_envelopes_of_a_batch() {
+    let mut fixture = Fixture::serving();
+    let query = fixture.request(Getter::Public(PublicGetter::Inbox).encode());
+    let mut batch = vec![fixture.request(fixture.sealed(b"no operation")); MAX_SUBMIT_BATCH - 1];
+    batch.push(fixture.enveloped(&direct(&fixture, 0)));
+    let Fixture { clients, commands } = &mut fixture;
+    let permits = clients.quick.available_permits();
+    let flood = clients.quick.acquire_many(permits.try_into().unwrap()).await.unwrap();
+    let mut batches: Vec<_> =
+        (0..2 * permits).map(|_| clients.answer(Call::SubmitBatch(batch.clone())).boxed()).collect();
+    assert!(batches.iter_mut().all(|batch| batch.now_or_never().is_none()), "they came first");
+    let queries = async {
+        // One after another, each behind all batches.
+        for _ in 0..QUERIES {
+            clients.answer(Call::ExecuteGetter(query.clone())).await;
+        }
+    };
+    let mut heard = Vec::new();
+    let engine = async {
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Query { reply, .. } => {
+                    heard.push("query");
+                    reply.send(Ok(None)).unwrap();
+                }
+                Command::SubmitBatch { calls, reply } => {
+                    heard.push("batch");
+                    reply.send(calls.iter().map(|_| Ok(Admitted::Ready)).collect()).unwrap();
+                }
+                _ => panic!("nothing else is asked"),
+            }
+        }
+    };
+    drop(flood);
+    tokio::select! {
+        _ = async { futures::join!(futures::future::join_all(batches), queries) } => {}
+        () = engine => {}
+    }
+    assert_eq!(heard, [vec!["query"; QUERIES], vec!["batch"; 2 * permits]].concat());
+}
+
+/// Far fewer than a batch has turns.
+const QUERIES: usize = 5;
+
 /// What layer one's inbox shows to everybody, nobody can submit to hear what the enclave says of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bound_call_opens_by_the_way_for_which_it_was_sealed() {
     let fixture = Fixture::serving();
-    let open = |operation: &TrustedOperation| fixture.clients.open(&fixture.enveloped(operation));
+    let open = async |operation: &TrustedOperation| fixture.clients.open(&fixture.enveloped(operation)).await.unwrap();
     let operation = direct(&fixture, 3);
-    let call = open(&operation).unwrap();
+    let call = open(&operation).await.unwrap();
     assert_eq!((call.nonce(), call.last_block(), call.hash()), (3, Some(9), operation.hash()));
     let indirect = bound(&fixture, 3, TrustedOperation::IndirectBoundCall);
-    assert_eq!(open(&indirect), Err(Refused::Signature));
+    assert_eq!(open(&indirect).await, Err(Refused::Signature));
     let (genesis, scope) = (fixture.clients.context.genesis, fixture.clients.scope);
     let elsewhere = [
         (H256::zero(), scope),
