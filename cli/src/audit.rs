@@ -1,16 +1,29 @@
 //! `audit`: a shard's books against layer one.
 
-use cloister_client::audit::{Audit, Host};
+use cloister_client::audit::{Audit, Host, Progress};
 use serde_json::{Value, json};
 
-use crate::{Session, args::AuditArgs, failure, failure::Failure, output::Report, workers::hex0x};
+use crate::{Session, Waiting, args::AuditArgs, failure, failure::Failure, output::Report, workers::hex0x};
 
 pub async fn audit(session: &Session, AuditArgs { shard, url, from }: AuditArgs) -> Result<Report, Failure> {
     let layer_one = session.layer_one().await?;
     let host = Host::connect(&url).await?;
-    let _waiting = session.console.waits("reads the shard's blocks and checks them");
-    let audit = Audit::run(&layer_one, &host, &shard, from).await?;
+    let waiting = session.console.waits("asks layer one about the shard");
+    let audit = Audit::run_reporting(&layer_one, &host, &shard, from, |progress| show(&waiting, progress)).await?;
+    drop(waiting);
     Ok(report(&audit).hidden("shard", hex0x(&shard)))
+}
+
+fn show(waiting: &Waiting, progress: Progress) {
+    match progress {
+        Progress::Back { height } => {
+            waiting.now_for(format_args!("looks for the oldest block that the worker keeps: has come to {height}"));
+        }
+        Progress::Blocks { done, total } => waiting.counted("reads the shard's blocks and checks them", done, total),
+        Progress::Entries { done, total } => {
+            waiting.counted("reads the entries of inbox and outbox on layer one", done, total);
+        }
+    }
 }
 
 fn report(audit: &Audit) -> Report {

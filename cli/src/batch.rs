@@ -49,15 +49,17 @@ pub async fn transfer(session: &Session, selection: &Selection, args: BatchArgs)
         client = client.with_call_lifetime(blocks);
     }
     let mut report = Report::default();
-    let (mut listed, mut code, mut is_unheard) = (Vec::<Value>::new(), 0, false);
-    let _waiting =
-        session.console.waits(format_args!("waits until the shard has executed {} payments", payments.len()));
+    let (mut listed, mut code) = (Vec::<Value>::new(), 0);
+    let (what, total) = ("waits until the shard has executed the payments", payments.len() as u64);
+    let waiting = session.console.waits(what);
     for batch in payments.chunks(MAX_BATCH) {
-        let (fates, trouble) = match send(&client, &from, batch, Duration::from_secs(args.timeout)).await {
+        let before = listed.len();
+        let progress = |executed: usize| waiting.counted(what, before.saturating_add(executed) as u64, total);
+        progress(0);
+        let (fates, trouble) = match send(&client, &from, batch, Duration::from_secs(args.timeout), progress).await {
             Ok(sent) => sent,
             // What came before is told all the same.
             Err(failure) if !listed.is_empty() => (Vec::new(), Some(failure.message())),
-            Err(failure) if failure.code == COULD_NOT_RUN => return Err(failure.with_hint(LOOK_FIRST)),
             Err(failure) => return Err(failure),
         };
         for (Payment { line, to, amount: planck }, fate) in batch.iter().zip(&fates) {
@@ -74,7 +76,7 @@ pub async fn transfer(session: &Session, selection: &Selection, args: BatchArgs)
             }));
         }
         if let Some(trouble) = trouble {
-            (code, is_unheard) = (u8::MAX, true);
+            code = u8::MAX;
             report = report.line(format_args!("{trouble}; {LOOK_FIRST}")).hidden("trouble", trouble);
             break;
         }
@@ -85,8 +87,7 @@ pub async fn transfer(session: &Session, selection: &Selection, args: BatchArgs)
     }
     let unsent = payments.len().saturating_sub(listed.len());
     if unsent > 0 {
-        let unheard = if is_unheard { ", or nothing was heard of them" } else { "" };
-        report = report.line(format_args!("{unsent} more were not sent{unheard}"));
+        report = report.line(format_args!("{unsent} more were not sent"));
     }
     let code = if code == u8::MAX { COULD_NOT_RUN } else { code };
     Ok(report
@@ -127,17 +128,26 @@ fn read(session: &Session, file: &Path) -> Result<Vec<Payment>, Failure> {
     }
 }
 
-/// Sends one message and waits until its calls are executed, `limit` at most; and says what ended the wait if something
-/// else did: by then the calls are sent, and whatever the registry or the enclave refuses now undoes none of them.
+/// Sends one message and waits until its calls are executed, `limit` at most, and tells `progress` how many are; and says
+/// what ended the wait if something else did: by then the calls are sent, and whatever the registry or the enclave refuses
+/// now undoes none of them. With an error nothing was sent, or nothing taken.
 async fn send(
     client: &ShardClient,
     from: &Signer,
     batch: &[Payment],
     limit: Duration,
+    progress: impl Fn(usize),
 ) -> Result<(Vec<Fate>, Option<String>), Failure> {
     let calls =
         batch.iter().map(|payment| TrustedCall::BalanceTransfer(from.account(), payment.to.clone(), payment.amount));
-    let answers = client.submit_batch(from, calls.collect()).await?;
+    let answers = match client.submit_batch(from, calls.collect()).await {
+        Ok(answers) => answers,
+        Err(shard::Error::BatchPerhapsExecuted { operations, source }) => {
+            let fates = operations.into_iter().map(|operation| Fate::Unknown { operation }).collect();
+            return Ok((fates, Some(Failure::from(*source).message())));
+        }
+        Err(error) => return Err(error.into()),
+    };
     let deadline = Instant::now() + limit;
     let mut fates: Vec<Fate> = answers
         .into_iter()
@@ -154,6 +164,7 @@ async fn send(
             Err(error) => return Ok((fates, Some(Failure::from(error).message()))),
             Ok(Some(outcome)) => {
                 open.pop_front();
+                progress(at + 1);
                 if let Some(fate) = fates.get_mut(at) {
                     *fate = Fate::Executed { operation, outcome };
                 }

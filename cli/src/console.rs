@@ -22,6 +22,26 @@ pub struct Console {
 /// Something is waited for until this is dropped.
 pub struct Waiting<'a>(&'a Console);
 
+impl Waiting<'_> {
+    /// Something else is waited for.
+    pub fn now_for(&self, what: impl Display) {
+        if let Some(bar) = self.0.bar() {
+            bar.set_style(style());
+            bar.set_message(what.to_string());
+        }
+    }
+
+    /// So much is done of something that can be counted.
+    pub fn counted(&self, what: impl Display, done: u64, total: u64) {
+        if let Some(bar) = self.0.bar() {
+            bar.set_style(counting());
+            bar.set_message(what.to_string());
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+    }
+}
+
 impl Console {
     /// One that shows what is waited for if a person looks on.
     pub fn new(json: bool) -> Self {
@@ -35,6 +55,11 @@ impl Console {
             // Who has closed it wants nothing more.
             let _ = writeln!(io::stderr(), "{line}");
         };
+        self.aside(write);
+    }
+
+    /// Has something written to the terminal that is not from here.
+    pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         match self.bar() {
             Some(bar) => bar.suspend(write),
             None => write(),
@@ -88,6 +113,11 @@ impl Console {
         }
     }
 
+    /// The node is asked, or the enclave.
+    pub fn asks(&self) -> Waiting<'_> {
+        self.waits("waits for the answer")
+    }
+
     fn bar(&self) -> Option<ProgressBar> {
         self.bar.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -104,6 +134,11 @@ impl Drop for Waiting<'_> {
 fn style() -> ProgressStyle {
     // The template is ours and has no fault; without it there is the default one.
     ProgressStyle::with_template("{spinner} {msg} ({elapsed})").unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+fn counting() -> ProgressStyle {
+    let template = "{spinner} {msg} [{bar:20}] {pos} of {len} ({elapsed})";
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 const TICK: Duration = Duration::from_millis(120);

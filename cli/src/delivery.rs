@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cloister_client::{Route, ShardClient, Signer};
+use cloister_client::{Nonce, Route, ShardClient, Signer};
 
 use crate::{CallArgs, Failure, Session};
 
@@ -14,6 +14,8 @@ pub struct Delivery {
     pub timeout: Duration,
     /// Blocks of the shard in which the call may be executed; `None` for the client library's default.
     pub lifetime: Option<u64>,
+    /// The call's nonce; `None` for the sender's next one.
+    pub nonce: Option<Nonce>,
 }
 
 impl Delivery {
@@ -27,16 +29,20 @@ impl Delivery {
             (false, Some(payer)) => Some(session.accounts.signer(payer)?),
             (false, None) => Some(sender.clone()),
         };
-        Ok(Self { payer, timeout: Duration::from_secs(args.timeout), lifetime: args.lifetime })
+        let CallArgs { timeout, lifetime, nonce, .. } = *args;
+        Ok(Self { payer, timeout: Duration::from_secs(timeout), lifetime, nonce })
     }
 
-    /// A client whose calls live as long as this one is to.
+    /// A client whose calls live as long as this one is to, and have its nonce.
     pub fn client(&self, client: &ShardClient) -> ShardClient {
-        let client = client.clone();
-        match self.lifetime {
-            Some(blocks) => client.with_call_lifetime(blocks),
-            None => client,
+        let mut client = client.clone();
+        if let Some(blocks) = self.lifetime {
+            client = client.with_call_lifetime(blocks);
         }
+        if let Some(nonce) = self.nonce {
+            client = client.with_call_nonce(nonce);
+        }
+        client
     }
 
     /// For the client library.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use cloister_client::{AccountId, H256, Selection, ShardClient, worker};
+use cloister_client::{AccountId, H256, Selection, worker};
 use cloister_wire::{ParentchainId, sidechain::SidechainHeader};
 use codec::DecodeAll;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use crate::{Failure, Report, Session, chain::metadata_report, output::printable,
 /// `trusted get-shard-vault`
 pub async fn vault(session: &Session, selection: &Selection) -> Result<Report, Failure> {
     let client = session.connect(selection).await?;
+    let _waiting = session.console.asks();
     let answer = client.worker().read::<(AccountId, ParentchainId)>("author_getShardVault", json!([])).await;
     let (account, _) = answer.map_err(|error| {
         let has_none = matches!(error, worker::Error::Refused(_));
@@ -24,14 +25,14 @@ pub async fn vault(session: &Session, selection: &Selection) -> Result<Report, F
 
 /// `trusted get-fingerprint`
 pub async fn fingerprint(session: &Session, selection: &Selection) -> Result<Report, Failure> {
-    let fingerprint: [u8; 32] = read(&session.connect(selection).await?, "author_getFingerprint").await?;
+    let fingerprint: [u8; 32] = read(session, selection, "author_getFingerprint").await?;
     let base58 = bs58::encode(fingerprint).into_string();
     Ok(Report::default().line(&base58).hidden("base58", base58).hidden("mrenclave", hex0x(&fingerprint)))
 }
 
 /// `trusted get-header`
 pub async fn header(session: &Session, selection: &Selection) -> Result<Report, Failure> {
-    let header: SidechainHeader = read(&session.connect(selection).await?, "chain_getHeader").await?;
+    let header: SidechainHeader = read(session, selection, "chain_getHeader").await?;
     let next = header.next_finalization_block_number;
     Ok(Report::default()
         .field_as("block number", header.block_number, header.block_number)
@@ -45,6 +46,7 @@ pub async fn header(session: &Session, selection: &Selection) -> Result<Report, 
 /// `trusted inbox-status`
 pub async fn inbox(session: &Session, selection: &Selection) -> Result<Report, Failure> {
     let client = session.connect(selection).await?;
+    let _waiting = session.console.asks();
     let status = client.inbox_status().await?;
     let layer_one = client.layer_one();
     let at = layer_one.finalized_hash().await?;
@@ -61,6 +63,7 @@ pub async fn inbox(session: &Session, selection: &Selection) -> Result<Report, F
 /// `trusted pending-calls`
 pub async fn pending(session: &Session, selection: &Selection) -> Result<Report, Failure> {
     let client = session.connect(selection).await?;
+    let _waiting = session.console.asks();
     let shard = bs58::encode(client.shard().id).into_string();
     let pending: Vec<H256> = client.worker().read("author_pendingExtrinsics", json!([shard])).await?;
     let hashes: Vec<String> = pending.iter().map(|hash| format!("{hash:?}")).collect();
@@ -73,13 +76,15 @@ pub async fn pending(session: &Session, selection: &Selection) -> Result<Report,
 
 /// `trusted print-metadata`
 pub async fn metadata(session: &Session, selection: &Selection, out: Option<&Path>) -> Result<Report, Failure> {
-    let answer = session.connect(selection).await?.worker().call("state_getMetadata", json!([])).await?;
+    let client = session.connect(selection).await?;
+    let _waiting = session.console.asks();
+    let answer = client.worker().call("state_getMetadata", json!([])).await?;
     metadata_report(&answer.value, out)
 }
 
 /// `trusted rpc-methods`
 pub async fn methods(session: &Session, selection: &Selection) -> Result<Report, Failure> {
-    let methods: Vec<String> = read(&session.connect(selection).await?, "rpc_methods").await?;
+    let methods: Vec<String> = read(session, selection, "rpc_methods").await?;
     let report = methods.iter().map(|method| printable(method)).fold(Report::default(), Report::line);
     Ok(report.hidden("methods", Value::from(methods)))
 }
@@ -87,14 +92,17 @@ pub async fn methods(session: &Session, selection: &Selection) -> Result<Report,
 /// `trusted version`
 pub async fn version(session: &Session, selection: &Selection) -> Result<Report, Failure> {
     let client = session.connect(selection).await?;
+    let _waiting = session.console.asks();
     let mut report = Report::default();
     for (field, method) in [("name", "system_name"), ("version", "system_version"), ("health", "system_health")] {
-        let text: String = read(&client, method).await?;
+        let text: String = client.worker().read(method, json!([])).await?;
         report = report.field_as(field, text.as_str(), printable(&text));
     }
     Ok(report)
 }
 
-async fn read<T: DecodeAll>(client: &ShardClient, method: &str) -> Result<T, Failure> {
+async fn read<T: DecodeAll>(session: &Session, selection: &Selection, method: &str) -> Result<T, Failure> {
+    let client = session.connect(selection).await?;
+    let _waiting = session.console.asks();
     Ok(client.worker().read(method, json!([])).await?)
 }

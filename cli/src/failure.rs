@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use cloister_client::{
-    MIN_SHIELD, audit, layer_one, shard,
+    MIN_SHIELD, Nonce, audit, layer_one, shard,
     worker::{self, Stage},
 };
 
@@ -125,13 +125,25 @@ impl From<shard::Error> for Failure {
                     .into(),
             ),
             shard::Error::NotAnchored { .. } => Some(ANCHORED_LATER.into()),
-            shard::Error::WithoutEffect { .. } => Some("nothing was paid on the shard".into()),
+            shard::Error::NoEffectYet { nonce, last_block, source, .. } => {
+                Some(not_executed_so_far(*nonce, *last_block, source))
+            }
+            shard::Error::NonceUsed { .. } => Some(
+                "nothing was sent: look whether that call did what you want, with `cloister trusted outcome` or \
+                 `cloister trusted balance`, before you send this one without --nonce"
+                    .into(),
+            ),
             shard::Error::CallExpired { .. } => {
                 Some("nothing was paid by this call; the same command again signs it anew".into())
             }
             shard::Error::PerhapsExecuted { .. } | shard::Error::OtherOperation { .. } => Some(
                 "`cloister trusted nonce` of the sender tells, once it is higher the call was executed: look before you \
                  send it again"
+                    .into(),
+            ),
+            shard::Error::BatchPerhapsExecuted { .. } => Some(
+                "`cloister trusted nonce` of the sender tells how many of them were executed: look before you send them \
+                 again"
                     .into(),
             ),
             shard::Error::PerhapsRewound { .. } => Some(
@@ -149,7 +161,7 @@ impl From<shard::Error> for Failure {
             shard::Error::NotConsumed { .. } => {
                 Some("it is credited or returned when the shard goes on: does the worker follow layer one?".into())
             }
-            shard::Error::PerhapsCredited { .. } => Some(
+            shard::Error::PerhapsCredited { .. } | shard::Error::ShieldUnnumbered { .. } => Some(
                 "it is credited or returned when the shard goes on: do not send it again; `cloister trusted balance` of \
                  the beneficiary tells later"
                     .into(),
@@ -185,8 +197,12 @@ impl From<audit::Error> for Failure {
     fn from(error: audit::Error) -> Self {
         let (code, hint) = match error {
             audit::Error::LayerOne(error) => return error.into(),
-            audit::Error::UnknownShard(_) => (REFUSED, None),
-            audit::Error::BeginsTooLate { .. } => (USAGE, None),
+            audit::Error::UnknownShard(_) => {
+                (REFUSED, Some("`cloister list-workers` names the shards of each enclave"))
+            }
+            audit::Error::BeginsTooLate { .. } => {
+                (USAGE, Some("an earlier --from, or none, begins where there are blocks"))
+            }
             audit::Error::Unreachable { .. } | audit::Error::NoBlocks(_) | audit::Error::Malformed(_) => {
                 (COULD_NOT_RUN, Some("is that the worker's untrusted port, 2001 by default? --url names another one"))
             }
@@ -208,6 +224,19 @@ fn layer_one_hint(error: &layer_one::Error) -> Option<String> {
             "it may still come into a block: look at the sender with `cloister balance` before you send it again"
                 .into(),
         ),
+        layer_one::Error::Rpc { .. } => {
+            Some("is the node still there, and up to date? The same command asks anew".into())
+        }
+        layer_one::Error::Malformed { .. } | layer_one::Error::TooMany { .. } => Some(
+            "is it a node of this chain, and of a version that belongs to this program? --node-url names another"
+                .into(),
+        ),
+        layer_one::Error::UnknownBlock(_) => Some(
+            "the node has not come to it, or keeps it no longer: --node-url names one that keeps all blocks".into(),
+        ),
+        layer_one::Error::GivenUp { .. } => {
+            Some("it had no effect on layer one; the same command signs it anew".into())
+        }
         layer_one::Error::Refused(reason) if reason.contains("pay some fees") => {
             Some("the sender needs some UNIT on layer one".into())
         }
@@ -251,8 +280,10 @@ fn worker_hint(error: &worker::Error) -> Option<String> {
             Some("nothing was paid by this call; the same command again takes the next nonce".into())
         }
         worker::Error::Dropped { .. } => Some("nothing was paid by this call; the same command again may pass".into()),
-        worker::Error::Closed => Some(SENT.into()),
-        worker::Error::TimedOut { what, .. } if what == "author_submitAndWatchExtrinsic" => Some(SENT.into()),
+        worker::Error::PerhapsExecuted { .. } => Some(SENT.into()),
+        worker::Error::Closed | worker::Error::TimedOut { .. } => {
+            Some("nothing was sent for execution: does the worker still run? The same command again connects anew".into())
+        }
         worker::Error::Refused(reason) if reason.contains("does not exist") => {
             Some("`cloister shield-funds` brings money to the shard".into())
         }
@@ -260,6 +291,34 @@ fn worker_hint(error: &worker::Error) -> Option<String> {
     }
 }
 
+/// What somebody may do whose call anybody can have executed until a block of the shard.
+fn not_executed_so_far(nonce: Nonce, last_block: u64, why: &shard::Error) -> String {
+    let wait = format!(
+        "wait until `cloister shard show` names block {last_block} of the shard or a later one as anchored, and see \
+         whether `cloister trusted nonce` of the sender is {nonce} or less then"
+    );
+    match why {
+        shard::Error::WithoutEffect { next } if *next < nonce => {
+            format!(
+                "do not pay in another way yet: its nonce {nonce} comes after {next}, the sender's next one; {wait}"
+            )
+        }
+        shard::Error::LayerOne(error) => {
+            let advice = match error {
+                layer_one::Error::ExtrinsicFailed { .. } => layer_one_hint(error).map(|advice| advice + "; "),
+                _ => None,
+            };
+            format!("{}{SAME_NONCE} {nonce}; or {wait}", advice.unwrap_or_default())
+        }
+        _ => format!(
+            "if the sender's account does not exist, `cloister shield-funds` brings money to it, and this call may be \
+             executed then; {SAME_NONCE} {nonce}; or {wait}"
+        ),
+    }
+}
+
+/// Of calls with one nonce one is executed at most.
+const SAME_NONCE: &str = "to pay once, send it again only with --nonce";
 const SENT: &str =
     "what was sent may still be executed: `cloister trusted nonce` of the sender tells, once the worker answers";
 const CONNECT_AGAIN: &str = "the same command again connects to the newer one";
@@ -269,73 +328,4 @@ const ANCHORED_LATER: &str = "the call may be executed already, and layer one ma
                               `cloister worker status` shows the worker's operator how far anchors lag";
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use cloister_client::{H256, Wait};
-
-    use super::*;
-
-    #[test]
-    fn who_waited_in_vain_reads_what_to_do() {
-        let (operation, limit) = (H256::zero(), Duration::from_secs(5));
-        let in_time = |stage| shard::Error::from(worker::Error::NotInTime { operation, stage, limit });
-        let (hash, wait) = (operation, Wait::Finalized);
-        for (error, hint) in [
-            (in_time(Stage::InBlock), "`cloister trusted nonce`"),
-            (in_time(Stage::Finalized), "do not send it again"),
-            (worker::Error::FinalityTimeout { operation, reason: None }.into(), "do not send it again"),
-            (shard::Error::NotProcessed { block_number: 7, limit }, "stays in layer one's inbox"),
-            (shard::Error::NotAnchored { height: 7, limit }, "do not send it again"),
-            (layer_one::Error::TimedOut { hash, wait, limit }.into(), "`cloister balance`"),
-            (layer_one::Error::OutOfSight { hash, status: "gone".into() }.into(), "before you send it again"),
-            (shard::Error::PerhapsRewound { height: 7 }, "before you send it again"),
-            (worker::Error::TimedOut { what: "author_submitAndWatchExtrinsic".into(), limit }.into(), "may still be"),
-            (shard::Error::NoOutcome { operation }, "before you send it again"),
-            (shard::Error::OtherOperation { sent: operation, found: operation }, "before you send it again"),
-        ] {
-            let failure = Failure::from(error);
-            assert!(failure.hint.as_deref().unwrap_or_default().contains(hint), "{failure:?}");
-            assert_eq!(failure.code, COULD_NOT_RUN);
-        }
-    }
-
-    #[test]
-    fn what_was_sent_is_not_said_to_be_refused_because_its_enclave_is_retired() {
-        let retired = || Box::new(shard::Error::Retired { enclave: [3; 32].into() });
-        let failure = Failure::from(*retired());
-        assert_eq!((failure.code, failure.hint.as_deref()), (REFUSED, Some(CONNECT_AGAIN)));
-        for (error, words, hint) in [
-            (
-                shard::Error::PerhapsExecuted { operation: H256::zero(), source: retired() },
-                "what became of it is not known: layer one knows a newer incarnation",
-                "before you send it again",
-            ),
-            (
-                shard::Error::PerhapsCredited { number: 7, source: retired() },
-                "whether it is credited is not known: layer one knows a newer incarnation",
-                "do not send it again",
-            ),
-        ] {
-            let failure = Failure::from(error);
-            assert!(failure.message().contains(words), "{}", failure.message());
-            assert!(failure.hint.as_deref().unwrap_or_default().contains(hint), "{failure:?}");
-            assert_eq!(failure.code, COULD_NOT_RUN);
-        }
-    }
-
-    #[test]
-    fn a_call_that_never_takes_effect_is_a_refusal() {
-        let operation = H256::zero();
-        for error in [
-            shard::Error::WithoutEffect { operation },
-            shard::Error::CallExpired { operation, last_block: 7, block: 8 },
-            worker::Error::Usurped { operation, reason: None }.into(),
-            worker::Error::Dropped { operation, reason: None }.into(),
-        ] {
-            let failure = Failure::from(error);
-            assert!(failure.hint.as_deref().unwrap_or_default().starts_with("nothing was paid"), "{failure:?}");
-            assert_eq!(failure.code, REFUSED);
-        }
-    }
-}
+mod tests;

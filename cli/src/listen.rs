@@ -45,6 +45,7 @@ async fn follow(session: &Session, args: &ListenArgs, seen: &mut Seen) -> Result
         None => layer_one.finalized_number().await?,
     };
     let mut blocks = layer_one.finalized_blocks(from);
+    let waiting = session.console.waits(format_args!("waits until block #{from} is final"));
     while args.blocks.is_none_or(|blocks| seen.blocks < blocks) {
         let Found { block_number, value: hash } = blocks.next().await?;
         let events = layer_one.events(hash).await?;
@@ -56,13 +57,14 @@ async fn follow(session: &Session, args: &ListenArgs, seen: &mut Seen) -> Result
                 })),
                 false => printable_up_to(MAX_LINE, &format!("#{block_number} {event}")),
             };
-            writeln!(io::stdout(), "{line}")
-                .map_err(|_| Failure::could_not_run(anyhow::anyhow!("nobody reads standard output")))?;
+            let written = session.console.aside(|| writeln!(io::stdout(), "{line}"));
+            written.map_err(|_| Failure::could_not_run(anyhow::anyhow!("nobody reads standard output")))?;
             seen.events = seen.events.saturating_add(1);
             if args.until_event.as_ref() == Some(&event.name) {
                 return Ok(());
             }
         }
+        waiting.now_for(format_args!("waits until block #{} is final", block_number.saturating_add(1)));
     }
     Ok(())
 }

@@ -14,8 +14,10 @@ use crate::{
 /// `outbox list`
 pub async fn list(session: &Session, selection: &Selection) -> Result<Report, Failure> {
     let client = session.connect(selection).await?;
+    let waiting = session.console.asks();
     let proofs = client.outbox(0).await?;
     let anchored = client.anchor().await?;
+    drop(waiting);
     let mut listed: Vec<Value> = Vec::new();
     let mut report = Report::default();
     for proof in &proofs {

@@ -47,7 +47,13 @@ impl Payment {
         let height = executed.block_number;
         let waiting =
             session.console.waits(format_args!("waits until layer one has anchored the shard's block {height}"));
-        let anchored = client.anchored(height, self.left(executed)).await?;
+        let anchored = client.anchored(height, self.left(executed)).await.map_err(|error| match error {
+            // Whatever the node does not tell now, the call is executed.
+            shard::Error::LayerOne(_) => {
+                shard::Error::PerhapsExecuted { operation: executed.operation, source: error.into() }
+            }
+            error => error,
+        })?;
         drop(waiting);
         session.console.say(format_args!("anchored by layer one's block #{}", anchored.at));
         Ok(())

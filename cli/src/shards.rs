@@ -1,8 +1,8 @@
 //! A shard on layer one: `shard show`, and root's calls about it.
 
 use cloister_client::{
-    Balance, BlockNumber, BridgeState, Call, OutflowLimit, Selection, ShardConfig, ShardId, ShardMode,
-    layer_one::Outflow,
+    Balance, BlockNumber, BridgeState, Call, OutflowLimit, Retirement, Selection, ShardConfig, ShardEntry, ShardId,
+    ShardMode, layer_one::Outflow,
 };
 use serde_json::{Value, json};
 
@@ -27,21 +27,26 @@ pub async fn named_or_served(session: &Session, shard: Option<ShardId>) -> Resul
 pub async fn show(session: &Session, shard: Option<ShardId>) -> Result<Report, Failure> {
     let layer_one = session.layer_one().await?;
     let shard = named_or_served(session, shard).await?;
+    let _waiting = session.console.asks();
     let at = layer_one.finalized_hash().await?;
     let bridge = layer_one.bridge_at(&shard, at).await?.ok_or_else(|| unknown(&shard))?;
     let outflow = layer_one.outflow_at(&shard, at).await?;
-    Ok(shown(&shard, &bridge, &outflow))
+    // What root has just announced may be in no finalized block yet.
+    let best = layer_one.shard_at(&shard, layer_one.best_hash().await?).await?;
+    Ok(shown(&shard, &bridge, &outflow, best.as_ref()))
 }
 
-fn shown(shard: &ShardId, bridge: &BridgeState, outflow: &Outflow) -> Report {
+fn shown(shard: &ShardId, bridge: &BridgeState, outflow: &Outflow, best: Option<&ShardEntry>) -> Report {
     let (entry, now) = (&bridge.entry, bridge.block_number);
     let (mode, meaning) = match entry.mode_at(now) {
         ShardMode::Open => ("open", "open"),
         ShardMode::Maintenance => ("maintenance", "MAINTENANCE: only money that leaves it"),
         ShardMode::Retired => ("retired", "RETIRED: everything on it goes to the same accounts on layer one"),
     };
-    let pending = entry.config.pending_upgrade.as_ref().zip(entry.config.upgrade_at).filter(|(_, at)| *at > now);
+    let pending = pending_at(entry, now);
+    let newer = best.and_then(|best| pending_at(best, now)).filter(|newer| Some(*newer) != pending);
     let retirement = entry.retirement;
+    let announced = best.and_then(|best| best.retirement).filter(|newer| Some(*newer) != retirement);
     let cap = entry.birth.escrow_cap;
     let unconsumed = bridge.unconsumed();
     let planck = |planck: u128| (planck.to_string(), amount::format(planck));
@@ -57,16 +62,24 @@ fn shown(shard: &ShardId, bridge: &BridgeState, outflow: &Outflow) -> Report {
         .field_as("config", config_json(entry.config.at(now)), config_text(entry.config.at(now)))
         .field_as(
             "pending",
-            pending.map(|(config, at)| json!({ "config": config_json(config), "at": at })),
-            pending.map_or("none".into(), |(config, at)| format!("from block #{at} on: {}", config_text(config))),
+            pending.map(pending_json),
+            match (newer, pending) {
+                (Some(newer), _) => format!("{}, {NOT_FINAL}", pending_text(newer)),
+                (None, Some(pending)) => pending_text(pending),
+                (None, None) => "none".into(),
+            },
         )
+        .hidden("pending_not_final", newer.map(pending_json))
         .field_as(
             "retirement",
-            retirement.map(|end| json!({ "announced_at": end.announced_at, "opens_at": end.opens_at })),
-            retirement.map_or("none".into(), |end| {
-                format!("announced in block #{}, opens in block #{}", end.announced_at, end.opens_at)
-            }),
+            retirement.map(retirement_json),
+            match (announced, retirement) {
+                (Some(announced), _) => format!("{}, {NOT_FINAL}", retirement_text(announced)),
+                (None, Some(retirement)) => retirement_text(retirement),
+                (None, None) => "none".into(),
+            },
         )
+        .hidden("retirement_not_final", announced.map(retirement_json))
         .field_as("upgrade delay", entry.birth.upgrade_delay, format_args!("{} blocks", entry.birth.upgrade_delay))
         .field_as("outflow limit", limit_json(outflow), limit_text(outflow))
         .field_as("escrow cap", cap.map(|cap| cap.to_string()), cap.map_or("none".into(), amount::format));
@@ -105,6 +118,27 @@ fn shown(shard: &ShardId, bridge: &BridgeState, outflow: &Outflow) -> Report {
         )
         .field_if("fees", bridge.anchored.map(|anchored| planck(anchored.anchor.fees)))
         .field_as("layer one", now, format_args!("block #{now}"))
+}
+
+/// The change that a block has announced, and when it takes effect.
+fn pending_at(entry: &ShardEntry, now: BlockNumber) -> Option<(&ShardConfig, BlockNumber)> {
+    entry.config.pending_upgrade.as_ref().zip(entry.config.upgrade_at).filter(|(_, at)| *at > now)
+}
+
+fn pending_json((config, at): (&ShardConfig, BlockNumber)) -> Value {
+    json!({ "config": config_json(config), "at": at })
+}
+
+fn pending_text((config, at): (&ShardConfig, BlockNumber)) -> String {
+    format!("from block #{at} on: {}", config_text(config))
+}
+
+fn retirement_json(end: Retirement) -> Value {
+    json!({ "announced_at": end.announced_at, "opens_at": end.opens_at })
+}
+
+fn retirement_text(end: Retirement) -> String {
+    format!("announced in block #{}, opens in block #{}", end.announced_at, end.opens_at)
 }
 
 fn config_json(config: &ShardConfig) -> Value {
@@ -216,5 +250,9 @@ async fn as_root(session: &Session, root: &RootArgs, call: &Call, report: Report
 }
 
 fn unknown(shard: &ShardId) -> Failure {
-    Failure::refused(format_args!("layer one knows no finalized shard {}", hex0x(shard)))
+    Failure::refused(format_args!("layer one knows no finalized shard {}", hex0x(shard))).with_hint(
+        "`cloister list-workers` names the shards; one that was just born counts once its block is finalized",
+    )
 }
+
+const NOT_FINAL: &str = "which is not final yet";

@@ -16,6 +16,7 @@ use crate::{
 pub async fn balance(session: &Session, selection: &Selection, account: &str) -> Result<Report, Failure> {
     let owner = session.accounts.signer(account)?;
     let client = session.connect(selection).await?;
+    let _waiting = session.console.asks();
     let free = client.ask::<Balance>(&owner, TrustedGetter::FreeBalance(owner.account())).await?;
     let reserved = client.reserved_balance(&owner).await?;
     let planck = free.value.unwrap_or_default();
@@ -31,7 +32,9 @@ pub async fn balance(session: &Session, selection: &Selection, account: &str) ->
 /// `trusted nonce`
 pub async fn nonce(session: &Session, selection: &Selection, account: &str) -> Result<Report, Failure> {
     let owner = session.accounts.signer(account)?;
-    let nonce = session.connect(selection).await?.nonce(&owner).await?;
+    let client = session.connect(selection).await?;
+    let _waiting = session.console.asks();
+    let nonce = client.nonce(&owner).await?;
     Ok(Report::default().field("account", owner.account()).field_as("nonce", nonce, nonce))
 }
 
@@ -43,7 +46,9 @@ pub async fn outcome(
     operation: H256,
 ) -> Result<Report, Failure> {
     let sender = session.accounts.signer(account)?;
-    let outcome = session.connect(selection).await?.outcome(&sender, operation).await?.ok_or_else(|| {
+    let client = session.connect(selection).await?;
+    let _waiting = session.console.asks();
+    let outcome = client.outcome(&sender, operation).await?.ok_or_else(|| {
         // It may still wait for a block.
         Failure::could_not_run(anyhow::anyhow!("the shard remembers no call {operation:?} of {}", sender.account()))
             .with_hint(
@@ -70,6 +75,7 @@ pub async fn unshielding(
 ) -> Result<Report, Failure> {
     let owner = session.accounts.signer(account)?;
     let client = session.connect(selection).await?;
+    let _waiting = session.console.asks();
     let getter = TrustedGetter::Unshielding(owner.account(), number);
     let answer = client.ask::<(AccountId, Balance)>(&owner, getter).await?;
     let (beneficiary, planck) = answer.value.ok_or_else(|| {

@@ -263,6 +263,43 @@ fn a_shard_is_shown_with_all_that_layer_one_has_of_it() {
 }
 
 #[test]
+fn what_root_has_just_announced_is_shown_before_it_is_final() {
+    let node = node();
+    let (shard, _) = shard(&node);
+    let name = hex0x(&shard);
+    let row = |name: &str| {
+        let output = Cli::new().run(&["shard", "show", "--shard", &hex0x(&shard), "--node-url", &node.url]);
+        let table = text(&output.stdout);
+        let row = table.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        row.trim_start().to_string()
+    };
+    assert_eq!((row("retirement "), row("pending ")), ("none".into(), "none".into()));
+
+    let entry: ShardEntry = node.get(&storage::shard(&shard));
+    let mut changed = entry.clone();
+    changed.retirement = Some(Retirement { announced_at: 101, opens_at: 120 });
+    let pending = ShardConfig { maintenance_mode: true, ..entry.birth.config.clone() };
+    (changed.config.pending_upgrade, changed.config.upgrade_at) = (Some(pending), Some(110));
+    node.set_at_best(&storage::shard(&shard), &changed);
+    let announced = "announced in block #101, opens in block #120";
+    assert_eq!(row("retirement "), format!("{announced}, which is not final yet"));
+    let pending = row("pending ");
+    assert!(pending.starts_with("from block #110 on: "), "{pending}");
+    assert!(pending.ends_with(", in maintenance, which is not final yet"), "{pending}");
+    let (_, shown) = one(&node, &["shard", "show", "--shard", &name]);
+    assert_eq!((&shown["retirement"], &shown["pending"], &shown["mode"]), (&Value::Null, &Value::Null, &json!("open")));
+    assert_eq!(shown["retirement_not_final"], json!({ "announced_at": 101, "opens_at": 120 }));
+    assert_eq!(shown["pending_not_final"]["at"], 110);
+
+    // And then it is.
+    node.set(&storage::shard(&shard), &changed);
+    assert_eq!(row("retirement "), announced);
+    let (_, shown) = one(&node, &["shard", "show", "--shard", &name]);
+    assert_eq!((&shown["retirement_not_final"], &shown["pending_not_final"]), (&Value::Null, &Value::Null));
+    assert_eq!(shown["retirement"], json!({ "announced_at": 101, "opens_at": 120 }));
+}
+
+#[test]
 fn an_audit_ends_with_5_if_the_money_is_not_there() {
     let node = node();
     let (shard, escrow) = shard(&node);

@@ -193,6 +193,25 @@ fn many_are_paid_in_one_message() {
     assert!(lines[127].contains("not heard of in time: `cloister trusted outcome` of 0x"), "{}", lines[127]);
     assert_eq!(lines[128], "1 more were not sent");
 
+    // Nor is what was sent, when the worker hangs up before it answers: each call is named, so that it can be asked for.
+    let many = "//Bob 1\n".repeat(128) + "//Bob 16planck\n//Bob 1\n" + &"//Bob 1\n".repeat(127);
+    let (code, lines, object) = pay(&many, &[]);
+    assert_eq!((code, &object["unsent"], lines.len()), (1, &json!(1), 256 + 2), "{object}");
+    assert!(lines[127].ends_with("paid in block 5"), "{}", lines[127]);
+    for line in &lines[128..256] {
+        assert!(line.contains("not heard of in time: `cloister trusted outcome` of 0x"), "{line}");
+    }
+    assert!(
+        lines[256].starts_with("the worker closed the connection; what was sent may count all the same"),
+        "{lines:?}"
+    );
+    assert_eq!(
+        (lines[257].as_str(), &object["trouble"]),
+        ("1 more were not sent", &json!("the worker closed the connection"))
+    );
+    let operations = of(&object, "operation");
+    assert!(operations.as_array().unwrap().iter().all(|operation| operation.is_string()), "{operations}");
+
     for (text, error) in [
         ("", format!("{path} holds no payment")),
         ("//Bob", "line 1: neither an account and an amount nor a comment".into()),

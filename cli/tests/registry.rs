@@ -2,9 +2,9 @@
 
 mod command;
 
-use cloister_attestation::Evidence;
+use cloister_attestation::{Evidence, Roots, collateral::CrlIssuer, subject};
 use cloister_chain_primitives::{AccountId, BuildMode, EnclaveRecord, Standing, registry::report_data, storage};
-use cloister_claims::{TcbStatus, TeeKind};
+use cloister_claims::{SignedCrl, TcbStatus, TeeKind};
 use cloister_synthetic_evidence::{Authority, Scenario};
 use command::{
     Cli,
@@ -187,4 +187,30 @@ fn a_shown_enclaves_evidence_states_its_account_keys_and_block_or_does_not() {
 
     let (code, failure) = Cli::new().json(&["attest", "show", &account(9).to_string(), "--node-url", &node.url]);
     assert_eq!((code, &failure["error"]), (3, &json!(format!("{} is not registered as an enclave", account(9)))));
+}
+
+#[test]
+fn the_suggested_command_verifies_exported_evidence_again() {
+    let node = Node::start();
+    let (quote, collateral) = Scenario::sgx(&Authority::development()).build();
+    let (enclave, name) = (account(1), account(1).to_string());
+    node.register(&enclave, &record(TeeKind::Simulated));
+    node.set(&storage::evidence(&enclave), Evidence::Dcap(quote.clone()));
+    let of = subject(&quote, &Roots::intel_and_development()).unwrap();
+    let root_crl = SignedCrl { crl: collateral.root_crl.unwrap(), issuer_chain: Vec::new() };
+    node.set(&storage::raw_tcb_info(&(of.root, of.platform, of.fmspc)), &collateral.tcb_info);
+    node.set(&storage::raw_qe_identity(&(of.root, of.platform)), &collateral.qe_identity);
+    node.set(&storage::raw_revocation_list(&(of.root, CrlIssuer::Root)), root_crl);
+    node.set(&storage::raw_revocation_list(&(of.root, of.issuer)), collateral.pck_crl.unwrap());
+
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("evidence").display().to_string();
+    let (table, shown) = show(&node, &["attest", "show", &name, "--out", &out]);
+    let policy = format!("{out}/policy.json");
+    assert_eq!(shown["policy_file"], policy);
+    let command = table.lines().find_map(|line| line.strip_prefix("verify it again, offline: cloister ")).unwrap();
+    assert!(command.ends_with(&format!(" --policy {policy}")), "{command}");
+    let words: Vec<_> = command.split(' ').chain(["--at", "window"]).collect();
+    let (code, verdict) = Cli::new().json(&words);
+    assert_eq!((code, &verdict["verdict"], &verdict["kind"]), (0, &json!("accepted"), &json!("simulated")));
 }

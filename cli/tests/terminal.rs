@@ -8,7 +8,15 @@ use std::{
     process::{Command, Stdio},
 };
 
-use command::{Cli, NOWHERE, text};
+use cloister_chain_primitives::{AccountId, H256, InboxEntry, storage};
+use codec::Encode;
+use command::{
+    Cli, NOWHERE,
+    node::{Node, Values, hex0x},
+    text,
+};
+use jsonrpsee::{RpcModule, types::ErrorObjectOwned};
+use serde_json::json;
 
 /// The built command line at a terminal of its own.
 fn at_terminal(cli: &Cli, arguments: &str) -> Command {
@@ -40,18 +48,56 @@ fn who_looks_on_sees_what_is_waited_for() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", silent.local_addr().unwrap());
     let cli = Cli::new();
-    let mut child =
-        at_terminal(&cli, &format!("--node-url {url} balance //Alice")).stdout(Stdio::piped()).spawn().unwrap();
+    let command = at_terminal(&cli, &format!("--node-url {url} balance //Alice"));
+    sees(command, &format!("connects to the node at {url}"));
+}
+
+/// Waits until the terminal has shown something, and ends the command.
+fn sees(mut command: Command, expected: &str) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let (mut seen, mut chunk) = (Vec::new(), [0; 256]);
     let mut output = child.stdout.take().unwrap();
-    let expected = format!("connects to the node at {url}");
-    while !String::from_utf8_lossy(&seen).contains(&expected) {
+    while !String::from_utf8_lossy(&seen).contains(expected) {
         let read = output.read(&mut chunk).unwrap();
         assert_ne!(read, 0, "{}", String::from_utf8_lossy(&seen));
         seen.extend_from_slice(&chunk[..read]);
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// A node whose shard has an inbox of 300 entries, of which it gives the first page and never another.
+fn that_stops_after_a_page(module: &mut RpcModule<Values>) {
+    module.remove_method("state_queryStorageAt");
+    module
+        .register_async_method("state_queryStorageAt", |parameters, _, _| async move {
+            let (keys, at): (Vec<String>, H256) = parameters.parse()?;
+            if keys.len() < 256 {
+                std::future::pending::<()>().await;
+            }
+            let shield = InboxEntry::Shield {
+                encrypted_beneficiary: Default::default(),
+                amount: 1,
+                sender: AccountId::new([5; 32]),
+            };
+            let changes: Vec<_> = keys.iter().map(|key| (key.clone(), hex0x(&shield.encode()))).collect();
+            Ok::<_, ErrorObjectOwned>(json!([{ "block": at, "changes": changes }]))
+        })
+        .unwrap();
+}
+
+#[test]
+fn who_audits_sees_how_far_it_has_come() {
+    if !has_script() {
+        return;
+    }
+    let node = Node::with_methods(that_stops_after_a_page);
+    let shard = node.bear(&AccountId::new([3; 32]), 5);
+    node.set(&storage::inbox_length(&shard), 300u64);
+    let cli = Cli::new();
+    let (url, shard) = (&node.url, hex0x(&shard));
+    let command = at_terminal(&cli, &format!("--node-url {url} audit --shard {shard} --url {url}"));
+    sees(command, "256 of 300");
 }
 
 #[test]

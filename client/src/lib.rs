@@ -24,6 +24,8 @@ pub use cloister_chain_primitives::{
     registry::{Appraised, report_data},
     storage::AccountInfo,
 };
+pub use cloister_claims::Stance;
+pub use cloister_wire::{Outcome, TrustedCall, TrustedGetter};
 pub use layer_one::{BridgeState, Event, LayerOne, Wait};
 pub use shard::{Executed, Invocation, Route, Selection, Shard, ShardClient, Step, Unshielding, WantedCode};
 pub use signer::{Scheme, Signer};

@@ -272,7 +272,6 @@ async fn registered_evidence_is_verified_again_offline() -> Result<()> {
         let (code, verdict) = cloister(&offline)?;
         assert_eq!((code, verdict["reason"].as_str()), (2, Some("Simulated")), "{verdict}");
         let policy = file("policy.json");
-        std::fs::write(&policy, r#"{"simulation":"allowed"}"#)?;
         let (code, verdict) = cloister(&[offline.as_slice(), &["--policy", &policy]].concat())?;
         assert_eq!((code, verdict["verdict"].as_str()), (0, Some("accepted")), "{verdict}");
         assert_eq!(verdict["kind"], "simulated");

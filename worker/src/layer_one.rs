@@ -11,7 +11,7 @@ use std::{
 };
 
 use cloister_chain_primitives::{
-    AccountId, Balance, BlockNumber, EnclaveRecord, H256, Header, Nonce, Registration, RegistrationRefused,
+    AccountId, Balance, BlockNumber, EnclaveRecord, H256, Header, Nonce, Registration, RegistrationRefused, ShardId,
     storage::{self, AccountInfo},
 };
 use codec::{Compact, Decode, DecodeAll, Encode};
@@ -110,6 +110,11 @@ struct Connection {
 
 impl LayerOne {
     /// Connects at the first request.
+    /// The node's address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     pub fn new(url: impl Into<String>) -> Self {
         let connection = Connection { channel: None, failures: 0, next_attempt: Instant::now() };
         Self {
@@ -218,6 +223,14 @@ impl LayerOne {
         match self.storage(&storage::account(account), None).await? {
             Some(bytes) => decode("state_getStorage", &bytes),
             None => Ok(AccountInfo::default()),
+        }
+    }
+
+    /// How many entries a shard's inbox ever had, in the state of the best block.
+    pub async fn inbox_length(&self, shard: &ShardId) -> Result<u64, LayerOneError> {
+        match self.storage(&storage::inbox_length(shard), None).await? {
+            Some(bytes) => decode("state_getStorage", &bytes),
+            None => Ok(0),
         }
     }
 

@@ -12,6 +12,7 @@ mod error;
 mod finality;
 mod funds;
 mod http;
+mod inbox;
 mod inspect;
 mod keeper;
 mod launch;

@@ -41,23 +41,19 @@ impl Progress {
                     "account": account.to_ss58check(),
                     "reason": printable(&obstacle.to_string()),
                 });
+                event["for"] = json!(obstacle.waits_for());
                 match obstacle {
                     Obstacle::Funds { free, needed } => {
-                        event["for"] = json!("funds");
                         event["free"] = json!(free.to_string());
                         event["needed"] = json!(needed.to_string());
                         event["missing"] = json!(needed.saturating_sub(*free).to_string());
                     }
                     Obstacle::Collateral { refusal, command } => {
-                        event["for"] = json!("collateral");
                         event["refusal"] = json!(format!("{refusal:?}"));
                         event["command"] = json!(command);
                     }
-                    Obstacle::Refused(refusal) => {
-                        event["for"] = json!("refused");
-                        event["refusal"] = json!(format!("{refusal:?}"));
-                    }
-                    Obstacle::NotTaken(_) | Obstacle::SignedTooEarly(_) => event["for"] = json!("refused"),
+                    Obstacle::Refused(refusal) => event["refusal"] = json!(format!("{refusal:?}")),
+                    Obstacle::NotTaken(_) | Obstacle::SignedTooEarly(_) => {}
                 }
                 event
             }

@@ -8,14 +8,16 @@ use std::{sync::Arc, time::Duration};
 
 use cloister_chain_primitives::{Balance, REGISTRATION_DEPOSIT, Registration, RegistrationRefused, calls::Call};
 use cloister_claims::{Collateral, Error, Refusal};
+use cloister_wire::worker_status::Obstacle as Shown;
+use sp_core::crypto::Ss58Codec;
 use tokio::sync::watch;
 
 use crate::{
     alice,
     funds::{Funds, Purse, Sponsor},
     layer_one::LayerOneError,
-    operator::{Operator, Progress, Told, units},
-    status::Shared,
+    operator::{Operator, Progress, Told, printable, units},
+    status::{Concern, Shared},
 };
 
 /// A registration that the enclave wants submitted.
@@ -53,6 +55,38 @@ impl Obstacle {
         // The node's best block is the one that the evidence names: as good as always at first.
         matches!(self, Self::Refused(RegistrationRefused::UnknownBlock) | Self::SignedTooEarly(_))
     }
+
+    /// What this is about, for programs.
+    pub fn waits_for(&self) -> &'static str {
+        match self {
+            Self::Funds { .. } => "funds",
+            Self::Collateral { .. } => "collateral",
+            Self::Refused(_) | Self::NotTaken(_) | Self::SignedTooEarly(_) => "refused",
+        }
+    }
+
+    /// For the worker's status, with the command that removes it.
+    pub fn shown(&self, purse: &Purse) -> Shown {
+        let missing = match self {
+            Self::Funds { free, needed } => Some(needed.saturating_sub(*free)),
+            _ => None,
+        };
+        let (account, url) = (purse.account.to_ss58check(), purse.layer_one.url());
+        let transfer = |missing: Balance| {
+            let amount = units(missing).replace(' ', "");
+            format!("cloister transfer SURI {account} {amount} --node-url {url}")
+        };
+        let command = match self {
+            Self::Collateral { command, .. } => Some(command.clone()),
+            _ => missing.map(transfer),
+        };
+        Shown {
+            waits_for: self.waits_for().into(),
+            reason: printable(&self.to_string()),
+            missing: missing.map(|missing| missing.to_string()),
+            command,
+        }
+    }
 }
 
 /// Submits an enclave's registrations.
@@ -77,8 +111,9 @@ impl Registrar {
         loop {
             let pending = newest.borrow_and_update().clone();
             let attended = async {
-                if let Some(pending) = pending {
-                    self.attend(&pending, &mut told).await;
+                match pending {
+                    Some(pending) => self.attend(&pending, &mut told).await,
+                    None => self.shared.set_obstacles(Concern::Registration, Vec::new()),
                 }
                 std::future::pending::<()>().await;
             };
@@ -97,11 +132,17 @@ impl Registrar {
             match self.attempt(pending).await {
                 Ok(Attempt::Submitted) => {
                     told.clear();
+                    self.shared.set_obstacles(Concern::Registration, Vec::new());
                     self.operator.tell(&Progress::Registering { block_number: pending.registration.block_number });
                     return;
                 }
                 Ok(Attempt::ObstacleRemoved) => continue,
-                Ok(Attempt::Waits(obstacles)) => told.tell(&self.operator, &self.purse.account, obstacles),
+                Ok(Attempt::Waits(obstacles)) => {
+                    let lasting = obstacles.iter().filter(|obstacle| !obstacle.passes());
+                    let shown = lasting.map(|obstacle| obstacle.shown(&self.purse)).collect();
+                    self.shared.set_obstacles(Concern::Registration, shown);
+                    told.tell(&self.operator, &self.purse.account, obstacles);
+                }
                 Err(error) => tracing::warn!(%error, "the registration waits for layer one's node"),
             }
             tokio::time::sleep(self.pause).await;

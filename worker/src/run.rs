@@ -27,7 +27,7 @@ use crate::{
     enclave_process::{EXIT_PATIENCE, EnclaveProcess},
     error::WorkerError,
     funds::{Purse, Sponsor},
-    http,
+    http, inbox,
     keeper::Place,
     launch::{self, Enclave, Keep, Launch},
     layer_one::{LayerOne, LayerOneError, RuntimeVersion, hex_text},
@@ -113,6 +113,11 @@ async fn start(options: &RunOptions) -> Result<Started, WorkerError> {
     introduce_to_operator(&identity, &in_use, options);
     shared.introduce(&identity);
     let connections = Connections::new(sender.clone(), options.clients.max_connections as usize);
+    let measuring = inbox::measure(layer_one.clone(), identity.shard, shared.clone(), inbox::PAUSE);
+    services.spawn(async {
+        measuring.await;
+        Ok(())
+    });
     let blocks = blocks::serve(untrusted, shared.clone());
     services.spawn(async { blocks.await.map_err(WorkerError::Service) });
     let trusted = BoundedListener::new(trusted, Port::Trusted, options.clients.bounds(), shared.clone());

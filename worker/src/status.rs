@@ -1,13 +1,14 @@
 //! How the worker and its enclave are: what the session learns and the servers tell.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use cloister_chain_primitives::{Moment, ShardMode};
 use cloister_link::ToHost;
-use cloister_wire::worker_status::WorkerStatus;
+use cloister_wire::worker_status::{Obstacle, WorkerStatus};
 use sp_core::crypto::Ss58Codec;
 use tokio::time::Instant;
 
@@ -35,6 +36,19 @@ struct Known {
     /// As last heard; what changes by itself is filled in when it is asked for.
     status: WorkerStatus,
     spending: Spending,
+    /// Entries that layer one's inbox ever had, as the node says.
+    inbox_length: u64,
+    /// Those that the shard has consumed, once its enclave has its state.
+    inbox_consumed: Option<u64>,
+    /// What its operator must remove.
+    obstacles: BTreeMap<Concern, Vec<Obstacle>>,
+}
+
+/// What an enclave has on its way to layer one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Concern {
+    Registration,
+    Extrinsics,
 }
 
 /// How far a start is.
@@ -87,6 +101,18 @@ impl Shared {
         self.known().status.registration_expires_at = Some(expires_at);
         self.metrics.registrations_total.inc();
         self.metrics.registration_expires_at.set(gauge(expires_at / 1_000));
+    }
+
+    /// What is in the way now.
+    pub fn set_obstacles(&self, of: Concern, obstacles: Vec<Obstacle>) {
+        self.known().obstacles.insert(of, obstacles);
+    }
+
+    /// Layer one's inbox has had so many entries.
+    pub fn set_inbox_length(&self, length: u64) {
+        let mut known = self.known();
+        known.inbox_length = length;
+        self.metrics.inbox_waiting.set(known.inbox_waiting());
     }
 
     /// Takes over what an enclave says in [`ToHost::Status`]; any other message says nothing.
@@ -142,6 +168,10 @@ impl Shared {
         let mut known = self.known();
         known.spending.note(account_free, now);
         let lasts = known.spending.lasts(now);
+        if known.phase >= Phase::Registering {
+            known.inbox_consumed = Some(inbox_consumed);
+        }
+        metrics.inbox_waiting.set(known.inbox_waiting());
         metrics.account_lasts_seconds.set(lasts.unwrap_or(f64::INFINITY));
         known.status = WorkerStatus {
             paused,
@@ -170,7 +200,10 @@ impl Shared {
     /// What is known.
     pub fn status(&self) -> WorkerStatus {
         let known = self.known();
+        let mut obstacles: Vec<_> = known.obstacles.values().flatten().cloned().collect();
+        obstacles.dedup();
         WorkerStatus {
+            obstacles,
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_seconds: self.started.elapsed().as_secs(),
             phase: known.phase.name().into(),
@@ -187,6 +220,10 @@ impl Shared {
 impl Known {
     fn reach(&mut self, phase: Phase) {
         self.phase = self.phase.max(phase);
+    }
+
+    fn inbox_waiting(&self) -> i64 {
+        self.inbox_consumed.map_or(0, |consumed| gauge(self.inbox_length.saturating_sub(consumed)))
     }
 }
 

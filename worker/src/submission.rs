@@ -14,7 +14,7 @@ use crate::{
     layer_one::{LayerOneError, persist},
     operator::{Operator, Told},
     registration::Obstacle,
-    status::Shared,
+    status::{Concern, Shared},
 };
 
 /// Submits extrinsics of one enclave.
@@ -44,6 +44,7 @@ impl Submitter {
         match persist(PATIENCE, || self.purse.layer_one.submit(extrinsic)).await {
             Ok(()) => {
                 extrinsics_submitted_total.inc();
+                self.shared.set_obstacles(Concern::Extrinsics, Vec::new());
                 self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 Ok(())
             }
@@ -81,6 +82,7 @@ impl Submitter {
             }
         }
         let reason = obstacle.to_string();
+        self.shared.set_obstacles(Concern::Extrinsics, vec![obstacle.shown(&self.purse)]);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.tell(&self.operator, &self.purse.account, vec![obstacle]);
         Some(reason)

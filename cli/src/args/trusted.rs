@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use cloister_claims::Stance;
-use cloister_client::{Balance, H256, Selection, ShardId, WantedCode};
+use cloister_client::{Balance, H256, Nonce, Selection, ShardId, WantedCode};
 
 use super::{
     TrustedWaitFor, UnshieldWaitFor, examples,
@@ -141,6 +141,10 @@ pub struct CallArgs {
     /// In how many blocks of the shard, from now on, it may be executed; after them it never is [default: 1000]
     #[arg(long, value_name = "BLOCKS")]
     pub lifetime: Option<u64>,
+    /// With this nonce, in place of a call that may still be executed: one of the two is at most [default: the sender's
+    /// next one]
+    #[arg(long, value_name = "NONCE")]
+    pub nonce: Option<Nonce>,
 }
 
 #[derive(Args, Debug)]

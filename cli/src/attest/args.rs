@@ -13,7 +13,8 @@ pub enum Attest {
     Show {
         /// The enclave's account
         account: String,
-        /// Also write evidence.bin and collateral.json, as layer one stores them, into this directory
+        /// Also write evidence.bin and collateral.json, as layer one stores them, into this directory, and for simulated
+        /// evidence a policy.json that takes it
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
@@ -104,7 +105,9 @@ fn parse_at(text: &str) -> Result<At, &'static str> {
 const SHOW_HELP: &str = "\
 Example:
   cloister attest show 5F… --out evidence
-  cloister attest verify evidence/evidence.bin --collateral evidence/collateral.json";
+  cloister attest verify evidence/evidence.bin --collateral evidence/collateral.json
+
+Of a simulated enclave, with --policy evidence/policy.json besides.";
 
 const VERIFY_HELP: &str = "\
 Examples:

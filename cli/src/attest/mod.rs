@@ -116,8 +116,13 @@ async fn export(
     let collateral = stored
         .complete()
         .map_err(|part| Failure::could_not_run(anyhow::anyhow!("layer one has no {part} for this platform")))?;
-    let files =
-        [("evidence.bin", evidence.bytes().to_vec()), ("collateral.json", bundle::to_json(&collateral).into_bytes())];
+    let mut files = vec![
+        ("evidence.bin", evidence.bytes().to_vec()),
+        ("collateral.json", bundle::to_json(&collateral).into_bytes()),
+    ];
+    if subject.root == RootOfTrust::Development {
+        files.push(("policy.json", SIMULATION_ALLOWED.to_vec()));
+    }
     let place = || format!("cannot write to {}", directory.display());
     fs::create_dir_all(directory).with_context(place).map_err(Failure::could_not_run)?;
     let mut paths = Vec::new();
@@ -126,19 +131,23 @@ async fn export(
         fs::write(&path, content).with_context(place).map_err(Failure::could_not_run)?;
         paths.push(path.display().to_string());
     }
-    let [evidence_path, collateral_path] = paths.as_slice() else { return Ok(report) };
-    let command = format!("cloister attest verify {evidence_path} --collateral {collateral_path}");
-    let report = match subject.root {
-        RootOfTrust::Development => {
-            report.line("it is simulated: only a --policy of {\"simulation\": \"allowed\"} takes it")
-        }
-        RootOfTrust::Intel => report,
-    };
+    let [evidence_path, collateral_path, policy_path @ ..] = paths.as_slice() else { return Ok(report) };
+    let mut command = format!("cloister attest verify {evidence_path} --collateral {collateral_path}");
+    let mut report = report;
+    if let [policy_path] = policy_path {
+        command = format!("{command} --policy {policy_path}");
+        report = report
+            .hidden("policy_file", policy_path.as_str())
+            .line("it is simulated: only a policy that allows simulation takes it, as policy.json does");
+    }
     Ok(report
         .hidden("evidence_file", evidence_path.as_str())
         .hidden("collateral_file", collateral_path.as_str())
         .line(format!("verify it again, offline: {command}")))
 }
+
+/// A policy that takes simulated evidence, and otherwise wants what a policy wants that says nothing.
+const SIMULATION_ALLOWED: &[u8] = b"{\"simulation\": \"allowed\"}\n";
 
 /// `attest submit`
 pub async fn submit<P: AsRef<Path>>(session: &Session, from: &str, files: &[P], wait: Wait) -> Result<Report, Failure> {

@@ -1,7 +1,7 @@
 //! A worker's status as its operator reads it: rows, and what needs attention.
 
 use cloister_claims::TeeKind;
-use cloister_wire::worker_status::WorkerStatus;
+use cloister_wire::worker_status::{Obstacle, WorkerStatus};
 
 use crate::{amount, output::printable, time, workers::SIMULATED};
 
@@ -20,8 +20,8 @@ pub fn rows(status: &WorkerStatus, now: u64) -> Vec<(&'static str, String)> {
         ("account", known(&status.account)),
         ("enclave", enclave(status)),
     ];
-    if let Some(reason) = waits_for(status) {
-        rows.push(("waits for", reason));
+    for (place, reason) in waits_for(status).into_iter().enumerate() {
+        rows.push((if place == 0 { "waits for" } else { "" }, reason));
     }
     rows.extend([
         ("block", format!("{}, anchored up to {} ({})", status.block, status.anchored, behind(unanchored(status)))),
@@ -51,6 +51,14 @@ pub fn warnings(status: &WorkerStatus, now: u64) -> Vec<String> {
     let mut warnings = Vec::new();
     if status.phase != SERVING {
         warnings.push("it does not serve yet".into());
+    }
+    for Obstacle { waits_for, reason, command, .. } in &status.obstacles {
+        let remedy = command.as_ref().map(|command| format!(": {}", printable(command))).unwrap_or_default();
+        warnings.push(format!(
+            "an extrinsic of the enclave waits ({}): {}{remedy}",
+            printable(waits_for),
+            printable(reason)
+        ));
     }
     if let Some(reason) = &status.paused {
         warnings.push(format!("no blocks are made: {}", printable(reason)));
@@ -89,15 +97,31 @@ fn phase(status: &WorkerStatus) -> String {
     if status.paused.is_some() { format!("{phase}, PAUSED") } else { phase }
 }
 
-fn waits_for(status: &WorkerStatus) -> Option<String> {
+/// Lines.
+fn waits_for(status: &WorkerStatus) -> Vec<String> {
     let reason = match (&status.paused, status.phase.as_str()) {
-        (Some(reason), _) => return Some(printable(reason)),
+        (Some(reason), _) => return vec![printable(reason)],
         (None, "starting") => "its enclave and its node",
         (None, "recovering") => "the shard's state, from the snapshot and the blocks since",
+        (None, "registering") if !status.obstacles.is_empty() => {
+            return status.obstacles.iter().flat_map(removed_by).collect();
+        }
         (None, "registering") => "its registration in a finalized block of layer one",
-        _ => return None,
+        _ => return Vec::new(),
     };
-    Some(reason.into())
+    vec![reason.into()]
+}
+
+/// What is missing, and how its operator sees to it.
+fn removed_by(obstacle: &Obstacle) -> Vec<String> {
+    let reason = printable(&obstacle.reason);
+    let reason = match obstacle.waits_for.as_str() {
+        "funds" => format!("money on its account: {reason}"),
+        "collateral" => format!("collateral on layer one: {reason}"),
+        _ => reason,
+    };
+    let command = obstacle.command.iter().map(|command| printable(command));
+    [reason].into_iter().chain(command).collect()
 }
 
 fn enclave(status: &WorkerStatus) -> String {
@@ -213,6 +237,7 @@ mod tests {
             measurement: "0x02".into(),
             phase: "serving".into(),
             paused: None,
+            obstacles: Vec::new(),
             block: 1_200,
             anchored: 1_193,
             pool: 1,
@@ -316,6 +341,34 @@ mod tests {
             let status = changed(|status| status.phase = name.into());
             assert_eq!((serves(&status), waits(&status).as_deref()), (false, Some(reason)));
         }
+        let poor = changed(|status| {
+            status.phase = "registering".into();
+            status.obstacles = vec![
+                Obstacle {
+                    waits_for: "funds".into(),
+                    reason: "it has 1 UNIT of the 3 UNIT that it needs; send it 2 UNIT".into(),
+                    missing: Some("2000000000000".into()),
+                    command: Some("cloister transfer SURI 5Grw 2UNIT".into()),
+                },
+                Obstacle { waits_for: "refused".into(), reason: "too young\x1b".into(), ..Obstacle::default() },
+            ];
+        });
+        let shown = rows(&poor, NOW);
+        let at = shown.iter().position(|(name, _)| *name == "waits for").unwrap();
+        let expected = [
+            ("waits for", "money on its account: it has 1 UNIT of the 3 UNIT that it needs; send it 2 UNIT"),
+            ("", "cloister transfer SURI 5Grw 2UNIT"),
+            ("", "too young\\u{1b}"),
+        ];
+        assert_eq!(shown[at..at + 3], expected.map(|(name, text)| (name, text.to_string())));
+        // Also while it serves: a renewal waits.
+        let renewing = changed(|status| status.obstacles = poor.obstacles.clone());
+        let words = [
+            "an extrinsic of the enclave waits (funds): it has 1 UNIT of the 3 UNIT that it needs; send it 2 UNIT: \
+             cloister transfer SURI 5Grw 2UNIT",
+            "an extrinsic of the enclave waits (refused): too young\\u{1b}",
+        ];
+        assert_eq!((warnings(&renewing, NOW), waits(&renewing)), (words.map(String::from).to_vec(), None));
         let paused = changed(|status| status.paused = Some("finality of layer one".into()));
         assert_eq!((serves(&paused), waits(&paused).as_deref()), (false, Some("finality of layer one")));
         assert_eq!(rows(&paused, NOW)[0].1, "serving, PAUSED");

@@ -22,7 +22,7 @@ pub struct Node {
     _runtime: tokio::runtime::Runtime,
 }
 
-type Values = Arc<Mutex<BTreeMap<String, String>>>;
+pub type Values = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// Height of its finalized block. Its chain has no higher one.
 pub const HEAD_NUMBER: u32 = 100;
@@ -40,8 +40,10 @@ impl Node {
         let mut module = RpcModule::new(values.clone());
         module
             .register_method("chain_getBlockHash", |parameters, _, _| {
-                let (number,): (u32,) = parameters.parse().unwrap();
-                json!((number <= HEAD_NUMBER).then(|| block_hash(number)))
+                match parameters.sequence().optional_next::<u32>().unwrap() {
+                    Some(number) => json!((number <= HEAD_NUMBER).then(|| block_hash(number))),
+                    None => json!(BEST),
+                }
             })
             .unwrap();
         module.register_method("chain_getFinalizedHead", |_, _, _| json!(block_hash(HEAD_NUMBER))).unwrap();
@@ -54,8 +56,10 @@ impl Node {
             .unwrap();
         module
             .register_method("state_getStorage", |parameters, values, _| {
-                let (key, _at): (String, H256) = parameters.parse().unwrap();
-                json!(values.lock().unwrap().get(&key))
+                let (key, at): (String, H256) = parameters.parse().unwrap();
+                let values = values.lock().unwrap();
+                let at_best = Some(at).filter(|at| *at == BEST).and_then(|_| values.get(&of_best(&key)));
+                json!(at_best.or_else(|| values.get(&key)))
             })
             .unwrap();
         module
@@ -90,6 +94,11 @@ impl Node {
         self.values.lock().unwrap().insert(hex0x(key), hex0x(&value.encode()));
     }
 
+    /// Sets what only its best block has.
+    pub fn set_at_best(&self, key: &[u8], value: impl Encode) {
+        self.values.lock().unwrap().insert(of_best(&hex0x(key)), hex0x(&value.encode()));
+    }
+
     pub fn get<T: Decode>(&self, key: &[u8]) -> T {
         let value = self.values.lock().unwrap()[&hex0x(key)].clone();
         T::decode(&mut hex::decode(&value[2..]).unwrap().as_slice()).unwrap()
@@ -122,6 +131,12 @@ impl Node {
     }
 }
 
+fn of_best(key: &str) -> String {
+    format!("best {key}")
+}
+
+/// Its best block, one above the finalized one.
+const BEST: H256 = H256([0xbe; 32]);
 pub const FINGERPRINT: [u8; 32] = [2; 32];
 
 /// An enclave in good standing.

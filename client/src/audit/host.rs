@@ -63,6 +63,7 @@ impl Host {
         shard: &ShardId,
         bridge: &BridgeState,
         from: u64,
+        mut back: impl FnMut(u64),
     ) -> Result<Walk, Error> {
         let genesis = layer_one.genesis();
         let newest = bridge.anchored.ok_or(Error::NotKept { number: 0 })?;
@@ -82,6 +83,7 @@ impl Host {
                 break;
             }
             (begin, anchored) = (Some(earlier), earlier);
+            back(earlier.anchor.number);
         }
         // The way back may have ended at the shard's first anchor, and its first block be there.
         if anchored.anchor.number >= from && has(H256::zero()).await? {
@@ -93,8 +95,16 @@ impl Host {
 
     /// Hands a walk all blocks up to the anchored one. What does not follow ends it, because nothing after it counts,
     /// and so does the anchored height: anybody can make blocks that follow each other, and never reach the anchored one.
-    pub(super) async fn follow(&self, walk: &mut Walk, shard: &ShardId, anchor: &Anchor) -> Result<(), Error> {
+    /// Tells `read` which height is next.
+    pub(super) async fn follow(
+        &self,
+        walk: &mut Walk,
+        shard: &ShardId,
+        anchor: &Anchor,
+        mut read: impl FnMut(u64),
+    ) -> Result<(), Error> {
         while walk.next_number() <= anchor.number {
+            read(walk.next_number());
             let Some(blocks) = self.blocks(shard, walk.newest(), anchor.header_hash).await? else { return Ok(()) };
             if blocks.is_empty() {
                 return Ok(());
@@ -105,6 +115,7 @@ impl Host {
                 }
             }
         }
+        read(walk.next_number());
         Ok(())
     }
 }

@@ -10,7 +10,10 @@ mod host;
 #[cfg(test)]
 mod tests;
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{
+    ops::{Range, RangeInclusive},
+    time::Duration,
+};
 
 use cloister_chain_primitives::{BlockNumber, EXISTENTIAL_DEPOSIT, H256, ShardId};
 use cloister_wire::sidechain::Books;
@@ -37,6 +40,30 @@ pub struct Audit {
     pub books: Books,
     /// What was checked.
     pub checks: Vec<Check>,
+}
+
+/// How far an audit has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// It goes back along the anchors for the oldest block that the host keeps, and has come to this height.
+    Back {
+        /// Height of the anchored block.
+        height: u64,
+    },
+    /// It reads and checks the shard's blocks.
+    Blocks {
+        /// How many it has.
+        done: u64,
+        /// Of how many.
+        total: u64,
+    },
+    /// It reads the entries of inbox and outbox that the books are compared with.
+    Entries {
+        /// How many it has.
+        done: u64,
+        /// Of how many.
+        total: u64,
+    },
 }
 
 /// Something that must hold.
@@ -97,9 +124,20 @@ impl Audit {
     /// Audits a shard at the finalized head with the blocks that a worker's host keeps, from height `from` on or from
     /// the oldest that is kept. While layer one has paid what the shard does not know yet, it tries again at later heads.
     pub async fn run(layer_one: &LayerOne, host: &Host, shard: &ShardId, from: u64) -> Result<Self, Error> {
+        Self::run_reporting(layer_one, host, shard, from, |_| ()).await
+    }
+
+    /// As [`Self::run`], and tells `report` how far it has come; at another head it begins anew.
+    pub async fn run_reporting(
+        layer_one: &LayerOne,
+        host: &Host,
+        shard: &ShardId,
+        from: u64,
+        mut report: impl FnMut(Progress),
+    ) -> Result<Self, Error> {
         let deadline = Instant::now() + PAID_AHEAD_TIMEOUT;
         loop {
-            let audit = Self::at_head(layer_one, host, shard, from).await?;
+            let audit = Self::at_head(layer_one, host, shard, from, &mut report).await?;
             let is_ahead = audit.bridge.flows.paid > audit.books.paid;
             if !is_ahead || !pause_before(deadline).await {
                 return Ok(audit);
@@ -107,7 +145,13 @@ impl Audit {
         }
     }
 
-    async fn at_head(layer_one: &LayerOne, host: &Host, shard: &ShardId, from: u64) -> Result<Self, Error> {
+    async fn at_head(
+        layer_one: &LayerOne,
+        host: &Host,
+        shard: &ShardId,
+        from: u64,
+        report: &mut impl FnMut(Progress),
+    ) -> Result<Self, Error> {
         let (at, _) = layer_one.finalized_head().await?;
         let bridge = layer_one.bridge_at(shard, at).await?.ok_or(Error::UnknownShard(*shard))?;
         let mut checks = Vec::new();
@@ -117,9 +161,12 @@ impl Audit {
             if from > anchor.number {
                 return Err(Error::BeginsTooLate { from, anchored: anchor.number });
             }
-            let mut walk = host.begin(layer_one, shard, &bridge, from).await?;
+            let back = |height| report(Progress::Back { height });
+            let mut walk = host.begin(layer_one, shard, &bridge, from, back).await?;
             let first = walk.next_number();
-            host.follow(&mut walk, shard, &anchor).await?;
+            let total = anchor.number.saturating_add(1).saturating_sub(first);
+            let read = |next: u64| report(Progress::Blocks { done: next.saturating_sub(first), total });
+            host.follow(&mut walk, shard, &anchor, read).await?;
             let (found, newest) = walk.finish();
             let newest = newest.ok_or(Error::NotKept { number: anchor.number })?;
             blocks = Some(first..=newest.header.block_number);
@@ -131,7 +178,7 @@ impl Audit {
             let registered = is_registered(layer_one, &bridge, key, head, number).await?;
             checks.push(checks::author(key, registered));
         }
-        let facts = LayerOneFacts::read(layer_one, shard, &bridge, &books).await?;
+        let facts = LayerOneFacts::read(layer_one, shard, &bridge, &books, report).await?;
         checks.extend(check_books(&bridge, &books, &facts));
         Ok(Self { bridge, blocks, books, checks })
     }
@@ -173,14 +220,24 @@ impl LayerOneFacts {
         shard: &ShardId,
         bridge: &BridgeState,
         books: &Books,
+        report: &mut impl FnMut(Progress),
     ) -> Result<Self, layer_one::Error> {
         let at = bridge.block_hash;
         // Everything that is anchored is unpruned from there on; a range that cannot be is for the checks to find.
         let numbers = bridge.unconsumed();
         let numbers = numbers.start.max(bridge.inbox_pruned)..numbers.end;
-        let shields_unconsumed = layer_one.shields_at(shard, numbers, at).await?;
         let end = books.outbox_next.min(books.outbox_closed.saturating_add(MAX_VERDICTS));
-        let verdicts = layer_one.verdicts_at(shard, books.outbox_closed..end, at).await?;
+        let of_outbox = books.outbox_closed..end;
+        let length = |numbers: &Range<u64>| numbers.end.saturating_sub(numbers.start);
+        let total = length(&numbers).saturating_add(length(&of_outbox));
+        let mut done = 0u64;
+        let mut read = |entries: u64| {
+            done = done.saturating_add(entries);
+            report(Progress::Entries { done, total });
+        };
+        read(0);
+        let shields_unconsumed = layer_one.shields_reporting(shard, numbers, at, &mut read).await?;
+        let verdicts = layer_one.verdicts_reporting(shard, of_outbox, at, &mut read).await?;
         Ok(Self { shields_unconsumed, verdicts, existential_deposit: EXISTENTIAL_DEPOSIT })
     }
 }

@@ -336,6 +336,25 @@ async fn a_shard_is_audited_from_its_first_block_to_the_anchored_one() {
 }
 
 #[tokio::test]
+async fn an_audit_tells_how_far_it_has_come() {
+    let blocks = history();
+    let node = node(&blocks).await;
+    let layer_one = node.client.layer_one();
+    let told = async |host: &Host| {
+        let mut told = Vec::new();
+        Audit::run_reporting(layer_one, host, &shard().id, 1, |progress| told.push(progress)).await.unwrap();
+        told
+    };
+    let entries = [0, 1, 2].map(|done| Progress::Entries { done, total: 2 });
+    let (all, _, _handle) = host(blocks.clone(), 1).await;
+    let read = [0, 1, 2, 3, 4].map(|done| Progress::Blocks { done, total: 4 });
+    assert_eq!(told(&all).await, [&read[..], &entries].concat());
+    let (pruned, _, _handle) = host(blocks, 2).await;
+    let read = [0, 1, 2].map(|done| Progress::Blocks { done, total: 2 });
+    assert_eq!(told(&pruned).await, [&[Progress::Back { height: 2 }], &read[..], &entries].concat());
+}
+
+#[tokio::test]
 async fn what_the_host_no_longer_has_begins_at_an_anchored_block() {
     let blocks = history();
     let node = node(&blocks).await;
@@ -434,7 +453,7 @@ async fn blocks_without_an_end_end_an_audit_at_the_anchored_height() {
     let encoded: Vec<_> = unending.iter().map(|block| to_hex(&block.encode())).collect();
     module.register_method("sidechain_fetchBlocksFromPeer", move |_, _, _| encoded.clone()).unwrap();
     let (host, _handle) = served(module).await;
-    host.follow(&mut walk, &shard().id, &blocks[3].anchor()).await.unwrap();
+    host.follow(&mut walk, &shard().id, &blocks[3].anchor(), |_| ()).await.unwrap();
     assert_eq!(walk.next_number(), 5);
 }
 

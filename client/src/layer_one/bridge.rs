@@ -114,8 +114,20 @@ impl LayerOne {
 
     /// Planck that some entries of a shard's inbox shield, as a block left them.
     pub async fn shields_at(&self, shard: &ShardId, numbers: Range<u64>, at: H256) -> Result<Balance, Error> {
+        self.shields_reporting(shard, numbers, at, |_| ()).await
+    }
+
+    /// As [`Self::shields_at`], and tells `read` of how many entries it has read the next ones.
+    pub(crate) async fn shields_reporting(
+        &self,
+        shard: &ShardId,
+        numbers: Range<u64>,
+        at: H256,
+        mut read: impl FnMut(u64),
+    ) -> Result<Balance, Error> {
         let mut shielded: Balance = 0;
         for page in pages("entries of an inbox", numbers)? {
+            let entries = page.end.saturating_sub(page.start);
             let keys: Vec<_> = page.map(|number| storage::inbox_entry(shard, number)).collect();
             for entry in self.storage_values(&keys, at).await? {
                 match entry.ok_or_else(|| malformed("the inbox", "an entry is missing"))? {
@@ -123,6 +135,7 @@ impl LayerOne {
                     InboxEntry::Invoke(_) => {}
                 }
             }
+            read(entries);
         }
         Ok(shielded)
     }
@@ -134,11 +147,24 @@ impl LayerOne {
         numbers: Range<u64>,
         at: H256,
     ) -> Result<BTreeMap<u64, Verdict>, Error> {
+        self.verdicts_reporting(shard, numbers, at, |_| ()).await
+    }
+
+    /// As [`Self::verdicts_at`], and tells `read` of how many entries it has read the next verdicts.
+    pub(crate) async fn verdicts_reporting(
+        &self,
+        shard: &ShardId,
+        numbers: Range<u64>,
+        at: H256,
+        mut read: impl FnMut(u64),
+    ) -> Result<BTreeMap<u64, Verdict>, Error> {
         let mut found = BTreeMap::new();
         for page in pages("entries of an outbox", numbers)? {
+            let entries = page.end.saturating_sub(page.start);
             let keys: Vec<_> = page.clone().map(|number| storage::settled(shard, number)).collect();
             let verdicts = self.storage_values(&keys, at).await?;
             found.extend(page.zip(verdicts).filter_map(|(number, verdict)| Some((number, verdict?))));
+            read(entries);
         }
         Ok(found)
     }

@@ -32,6 +32,7 @@ pub struct ShardClient {
     /// The newest block of the shard that was heard of, and when.
     newest_block: Arc<Mutex<Option<(Instant, u64)>>>,
     call_lifetime: u64,
+    call_nonce: Option<Nonce>,
 }
 
 /// An authenticated answer of the shard's enclave.
@@ -65,6 +66,7 @@ impl ShardClient {
             recheck_interval: RECHECK_INTERVAL,
             newest_block: Arc::default(),
             call_lifetime: CALL_LIFETIME_BLOCKS,
+            call_nonce: None,
         })
     }
 
@@ -72,6 +74,13 @@ impl ShardClient {
     /// which are five minutes in which the shard always has work. Blocks that are not made do not count.
     pub fn with_call_lifetime(mut self, blocks: u64) -> Self {
         self.call_lifetime = blocks;
+        self
+    }
+
+    /// With this nonce for calls, not the sender's next one. Of calls with the same nonce one is executed at most: so what
+    /// may still be executed can be sent again, or something else in its place.
+    pub fn with_call_nonce(mut self, nonce: Nonce) -> Self {
+        self.call_nonce = Some(nonce);
         self
     }
 
@@ -178,9 +187,10 @@ impl ShardClient {
         self.submit(from, TrustedCall::BalanceTransfer(from.account(), to.clone(), amount)).await
     }
 
-    /// Sends a call with its sender's next nonce.
+    /// Sends a call with its sender's next nonce. What is not known to be refused or unsent is
+    /// [`Error::PerhapsExecuted`], here and in the methods below.
     pub async fn submit(&self, sender: &Signer, call: TrustedCall) -> Result<Operation, Error> {
-        let nonce = self.nonce(sender).await?;
+        let nonce = self.nonce_for_call(sender).await?;
         self.submit_with_nonce(sender, call, nonce).await
     }
 
@@ -208,7 +218,8 @@ impl ShardClient {
         self.recheck_if_due().await?;
         let sent = operation.hash();
         let request = self.shard.seal_operation(&operation)?;
-        let operation = self.worker.submit_and_watch(&request).await?;
+        let submitted = self.worker.submit_and_watch(&request).await;
+        let operation = submitted.map_err(|error| Error::of_operation(error, sent))?;
         match operation.hash() == sent {
             true => Ok(operation),
             false => Err(Error::OtherOperation { sent, found: operation.hash() }),
@@ -217,13 +228,14 @@ impl ShardClient {
 
     /// Sends calls of one sender in one message, with its next nonces; 128 at most, and no more than the worker takes in
     /// a message. The operation of each, or why the enclave does not take it: then those after it wait for another call
-    /// with its nonce. What becomes of them [`Self::outcome`] tells.
+    /// with its nonce. What becomes of them [`Self::outcome`] tells. If nothing is known of any that were sent, it is
+    /// [`Error::BatchPerhapsExecuted`]; with every other error none was taken.
     pub async fn submit_batch(
         &self,
         sender: &Signer,
         calls: Vec<TrustedCall>,
     ) -> Result<Vec<Result<H256, Error>>, Error> {
-        let nonce = self.nonce(sender).await?;
+        let nonce = self.nonce_for_call(sender).await?;
         let last_block = self.last_block().await?;
         let signed = calls.into_iter().zip(nonce..).map(|(call, nonce)| {
             let signed = self.shard.sign_bound_call(call, nonce, last_block, sender)?;
@@ -236,12 +248,27 @@ impl ShardClient {
     pub async fn submit_operations(&self, operations: &[TrustedOperation]) -> Result<Vec<Result<H256, Error>>, Error> {
         self.recheck_if_due().await?;
         let requests: Vec<_> = operations.iter().map(|it| self.shard.seal_operation(it)).collect::<Result<_, _>>()?;
-        let answers = self.worker.submit_batch(&requests).await?;
+        let answers = self.worker.submit_batch(&requests).await.map_err(|error| match error {
+            worker::Error::PerhapsExecuted { source, .. } => Error::BatchPerhapsExecuted {
+                operations: operations.iter().map(TrustedOperation::hash).collect(),
+                source: Box::new(Error::from(*source)),
+            },
+            error => error.into(),
+        })?;
         let answer = |(operation, answer): (&TrustedOperation, Result<H256, worker::Error>)| {
             let (sent, found) = (operation.hash(), answer?);
             if sent == found { Ok(found) } else { Err(Error::OtherOperation { sent, found }) }
         };
         Ok(operations.iter().zip(answers).map(answer).collect())
+    }
+
+    /// The nonce of a call that is signed now.
+    pub(super) async fn nonce_for_call(&self, sender: &Signer) -> Result<Nonce, Error> {
+        let next = self.nonce(sender).await?;
+        match self.call_nonce {
+            Some(nonce) if nonce < next => Err(Error::NonceUsed { nonce, next }),
+            wanted => Ok(wanted.unwrap_or(next)),
+        }
     }
 
     /// The last block of the shard for a call that is signed now.

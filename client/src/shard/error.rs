@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, MIN_SHIELD, Moment, ShardId};
+use cloister_chain_primitives::{AccountId, Balance, BlockNumber, H256, MIN_SHIELD, Moment, Nonce, ShardId};
 
 use crate::{layer_one, worker};
 
@@ -179,13 +179,40 @@ pub enum Error {
         /// How long was waited.
         limit: Duration,
     },
-    /// The shard consumed an indirect call and did not execute it.
+    /// The shard consumed an indirect call and did not execute it: why there is [`Self::NoEffectYet`].
     #[error(
-        "the call {operation:?} was processed without effect: nonce too high, sender unknown, expired or not decryptable"
+        "the shard processed it without executing it: nonce too high (the sender's next one is {next}), sender unknown, \
+         expired or not decryptable"
     )]
     WithoutEffect {
+        /// The sender's next nonce.
+        next: Nonce,
+    },
+    /// An indirect call was not executed so far. What layer one was sent is public: anybody can submit it again, until its
+    /// last block is anchored or its nonce is used. Then it is [`Self::CallExpired`], or executed. A call with the same
+    /// nonce can be sent at once, because one of the two is executed at most.
+    #[error(
+        "the call {operation:?} had no effect so far, and may still be executed until block {last_block} of the shard, \
+         because anybody can submit it again"
+    )]
+    NoEffectYet {
         /// The operation.
         operation: H256,
+        /// Its nonce.
+        nonce: Nonce,
+        /// The last block that may hold it.
+        last_block: u64,
+        /// Why it had none.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The nonce that was asked for is used.
+    #[error("a call with the nonce {nonce} was executed already: the sender's next one is {next}")]
+    NonceUsed {
+        /// What was asked for.
+        nonce: Nonce,
+        /// The sender's next nonce.
+        next: Nonce,
     },
     /// A call's last block has passed, and its nonce is not used: it was not executed and never will be.
     #[error(
@@ -215,6 +242,15 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// Several calls were sent in one message, and then nothing was heard of them, or nothing that can be understood.
+    #[error("{} calls were sent, and what became of them is not known", .operations.len())]
+    BatchPerhapsExecuted {
+        /// The operations.
+        operations: Vec<H256>,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
     /// An unshielding was executed, and the enclave names no entry of the outbox for it.
     #[error("the enclave says that the call {operation:?} opened nothing in the shard's outbox")]
     NothingOpened {
@@ -238,6 +274,17 @@ pub enum Error {
     ShieldPerhapsReturned {
         /// The entry's number.
         number: u64,
+    },
+    /// A shielding is on layer one, and which entry of the shard's inbox it is could not be found out.
+    #[error(
+        "the shielding is on layer one, by the extrinsic {extrinsic:?}, and its entry in the shard's inbox is not found"
+    )]
+    ShieldUnnumbered {
+        /// The extrinsic.
+        extrinsic: H256,
+        /// Why.
+        #[source]
+        source: Box<Error>,
     },
     /// A shielding is on layer one, and then the enclave could not be asked, or not be believed, what became of it.
     #[error("entry {number} of the shard's inbox is on layer one, and whether it is credited is not known")]
@@ -317,7 +364,7 @@ impl Error {
             | Self::Debug { .. }
             | Self::OtherShard { .. }
             | Self::OtherTlsKey { .. }
-            | Self::WithoutEffect { .. }
+            | Self::NonceUsed { .. }
             | Self::CallExpired { .. }
             | Self::ShieldReturned { .. } => true,
             error => error.is_registry(),
@@ -327,6 +374,14 @@ impl Error {
     /// The same about an operation that was sent. By itself it would read as if nothing had happened.
     pub(super) fn of_sent(self, operation: H256) -> Self {
         Self::PerhapsExecuted { operation, source: Box::new(self) }
+    }
+
+    /// What a worker said of an operation, by the operation's name if it was sent.
+    pub(super) fn of_operation(error: worker::Error, operation: H256) -> Self {
+        match error {
+            worker::Error::PerhapsExecuted { source, .. } => Self::from(*source).of_sent(operation),
+            error => error.into(),
+        }
     }
 
     /// Whether layer one's registry does not let the shard's enclave serve.

@@ -57,7 +57,9 @@ pub struct Executed {
 impl ShardClient {
     /// Sends a call with its sender's next nonce and waits until the shard has executed it: for `limit` at most from the
     /// moment on at which the enclave or, finally, layer one has it. One that fails on the shard is
-    /// [`CallFailed`](worker::Error::CallFailed).
+    /// [`CallFailed`](worker::Error::CallFailed). What is not known to be refused, unsent or expired is said so:
+    /// [`Error::PerhapsExecuted`], [`Error::NoEffectYet`], [`Error::NotProcessed`], [`Error::NoOutcome`] and
+    /// [`NotInTime`](worker::Error::NotInTime).
     pub async fn execute(
         &self,
         sender: &Signer,
@@ -68,7 +70,7 @@ impl ShardClient {
     ) -> Result<Executed, Error> {
         let (since, operation, invocation, outcome) = match route {
             Route::Direct => {
-                let nonce = self.nonce(sender).await?;
+                let nonce = self.nonce_for_call(sender).await?;
                 let last_block = self.last_block().await?;
                 let mut operation = self.submit_until(sender, call, nonce, last_block).await?;
                 let since = Instant::now();
@@ -78,7 +80,8 @@ impl ShardClient {
                     operation.reached(Stage::InBlock, limit, |update| report(Step::Status(update))).await
                 {
                     let sent = Sent { operation: hash, nonce, last_block };
-                    return Err(self.expired_or(sender, &sent, error.into()).await);
+                    let error = Error::of_operation(error, hash);
+                    return Err(self.expired_or(sender, &sent, error).await);
                 }
                 let outcome = self.outcome(sender, hash).await.map_err(|error| error.of_sent(hash))?;
                 let outcome = outcome.ok_or(Error::NoOutcome { operation: hash })?;
@@ -104,8 +107,10 @@ impl ShardClient {
     pub(super) async fn expired_or(&self, sender: &Signer, sent: &Sent, error: Error) -> Error {
         let is_open = matches!(
             error,
-            Error::Worker(worker::Error::NotInTime { .. } | worker::Error::Dropped { .. } | worker::Error::Closed)
+            Error::Worker(worker::Error::NotInTime { .. } | worker::Error::Dropped { .. })
+                | Error::PerhapsExecuted { .. }
                 | Error::NotProcessed { .. }
+                | Error::NoEffectYet { .. }
         );
         if !is_open {
             return error;
@@ -121,6 +126,7 @@ impl ShardClient {
 }
 
 /// A call that was sent.
+#[derive(Clone, Copy)]
 pub(super) struct Sent {
     pub operation: H256,
     pub nonce: Nonce,

@@ -38,7 +38,8 @@ impl ShardClient {
     }
 
     /// Sends a call with its sender's next nonce through layer one's inbox; `payer` signs and pays for the extrinsic.
-    /// Waits until layer one has finalized it.
+    /// Waits until layer one has finalized it. What layer one was sent is public, even if it failed there: that is
+    /// [`Error::NoEffectYet`], and what is not heard of [`Error::PerhapsExecuted`].
     pub async fn invoke(&self, sender: &Signer, payer: &Signer, call: TrustedCall) -> Result<Invocation, Error> {
         self.invoke_reporting(sender, payer, call, |_| ()).await
     }
@@ -51,7 +52,7 @@ impl ShardClient {
         call: TrustedCall,
         report: impl FnMut(Progress),
     ) -> Result<Invocation, Error> {
-        let nonce = self.nonce(sender).await?;
+        let nonce = self.nonce_for_call(sender).await?;
         self.invoke_with_nonce(sender, payer, call, nonce, report).await
     }
 
@@ -69,14 +70,18 @@ impl ShardClient {
         let operation = TrustedOperation::IndirectBoundCall(signed);
         let request = self.shard().seal_operation(&operation)?;
         self.recheck().await?;
-        let invoke = Call::invoke(&request);
-        let extrinsic = self.layer_one().submit_reporting(&invoke, payer, Wait::Finalized, report).await?;
-        let inclusion = extrinsic.inclusion.ok_or_else(|| layer_one::Error::Malformed {
-            what: "an extrinsic's status",
-            reason: "it is final and in no block".into(),
+        let layer_one = self.layer_one();
+        let payers_nonce = layer_one.next_nonce(&payer.account()).await?;
+        let extrinsic = layer_one.sign(&Call::invoke(&request), payer, payers_nonce).await?;
+        let sent = Sent { operation: operation.hash(), nonce, last_block };
+        let submitted = layer_one.submit_encoded(&extrinsic, Wait::Finalized, report).await;
+        let extrinsic = submitted.map_err(|error| sent.not_final(error))?;
+        let inclusion = extrinsic.inclusion.ok_or_else(|| {
+            let reason = "it is final and in no block".into();
+            sent.not_final(layer_one::Error::Malformed { what: "an extrinsic's status", reason })
         })?;
         Ok(Invocation {
-            operation: operation.hash(),
+            operation: sent.operation,
             nonce,
             last_block,
             extrinsic: extrinsic.hash,
@@ -102,26 +107,60 @@ impl ShardClient {
 
     /// Waits, for `limit` at most, until the shard has processed an invocation, and asks the enclave what became of it.
     /// The outcome of a call that was executed may be that it failed. One that was consumed without being executed has
-    /// none: [`Error::WithoutEffect`]. The shard forgets outcomes after 1 000 blocks, after fewer if they are full: who
-    /// asks later than that gets [`Error::NoOutcome`], for a call that was executed as for one whose nonce another took.
-    /// One that was not consumed and can no longer be executed is [`Error::CallExpired`].
+    /// none, and that is not final: [`Error::NoEffectYet`], until its last block is anchored. [`Self::anchored`] waits for
+    /// that; asked again, this tells the outcome, or [`Error::CallExpired`] of a call that can no longer be executed,
+    /// consumed or not. The shard forgets outcomes after 1 000 blocks, after fewer if they are full: who asks later than
+    /// that gets [`Error::NoOutcome`], for a call that was executed as for one whose nonce another took.
     pub async fn executed(&self, sender: &Signer, invocation: &Invocation, limit: Duration) -> Result<Outcome, Error> {
         let Invocation { operation, nonce, last_block, .. } = *invocation;
-        if let Err(error) = self.processed(invocation.block_number, limit).await {
-            // Up to its anchor the shard could go back, and consume the entry in an earlier block than before.
-            return Err(match self.anchored(last_block, Duration::ZERO).await {
-                Ok(_) => self.expired_or(sender, &Sent { operation, nonce, last_block }, error).await,
-                Err(_) => error,
-            });
-        }
+        let sent = Sent { operation, nonce, last_block };
         let of_sent = |error: Error| error.of_sent(operation);
+        match self.processed(invocation.block_number, limit).await {
+            Ok(_) => {}
+            Err(error @ Error::NotProcessed { .. }) => {
+                return Err(self.expired_if_anchored(sender, &sent, error).await);
+            }
+            Err(error) => return Err(of_sent(error)),
+        }
         if let Some(outcome) = self.outcome(sender, operation).await.map_err(of_sent)? {
             return Ok(outcome);
         }
         // An executed call has used its nonce.
-        match self.nonce(sender).await.map_err(of_sent)? > nonce {
-            true => Err(Error::NoOutcome { operation }),
-            false => Err(Error::WithoutEffect { operation }),
+        let next = self.nonce(sender).await.map_err(of_sent)?;
+        if next > nonce {
+            // What had no outcome may have been executed between the two questions.
+            let outcome = self.outcome(sender, operation).await.map_err(of_sent)?;
+            return outcome.ok_or(Error::NoOutcome { operation });
+        }
+        let error = sent.without_effect(Error::WithoutEffect { next });
+        Err(self.expired_if_anchored(sender, &sent, error).await)
+    }
+
+    /// As [`Self::expired_or`], for a call that everybody can submit again. Up to its anchor the shard could go back, and
+    /// have the call in an earlier block than its last one.
+    async fn expired_if_anchored(&self, sender: &Signer, sent: &Sent, error: Error) -> Error {
+        match self.anchored(sent.last_block, Duration::ZERO).await {
+            Ok(_) => self.expired_or(sender, sent, error).await,
+            Err(_) => error,
+        }
+    }
+}
+
+impl Sent {
+    fn without_effect(&self, source: Error) -> Error {
+        let Self { operation, nonce, last_block } = *self;
+        Error::NoEffectYet { operation, nonce, last_block, source: Box::new(source) }
+    }
+
+    /// What layer one's node says of the extrinsic with the call. Only what its pool did not take is as good as unsent:
+    /// everything else others may have seen, and can submit again.
+    fn not_final(&self, error: layer_one::Error) -> Error {
+        match error {
+            error @ layer_one::Error::Refused(_) => error.into(),
+            error @ (layer_one::Error::GivenUp { .. } | layer_one::Error::ExtrinsicFailed { .. }) => {
+                self.without_effect(error.into())
+            }
+            error => Error::from(error).of_sent(self.operation),
         }
     }
 }

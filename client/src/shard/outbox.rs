@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Error, Executed, Route, ShardClient, Step};
 use crate::{
     Signer, Wait,
-    layer_one::{Event, Found, Progress, Settlement, SubmittedExtrinsic, UnshieldResult, pause_before},
+    layer_one::{self, Event, Found, Progress, Settlement, SubmittedExtrinsic, UnshieldResult, pause_before},
 };
 
 /// An unshielding that the shard has executed.
@@ -69,15 +69,18 @@ impl ShardClient {
     ) -> Result<(Verdict, Found<H256>), Error> {
         let Unshielding { ref executed, number, id, sent_after } = *unshielding;
         let deadline = Instant::now() + limit;
+        // Whatever the node does not tell from here on, the call is executed.
+        let of_sent = |error: layer_one::Error| Error::from(error).of_sent(executed.operation);
         // After another start the number could be another entry's, and the id too: it names block and number.
         match self.anchored(executed.block_number, limit).await {
             Err(Error::NotAnchored { .. }) => return Err(Error::NotSettled { number, limit }),
+            Err(Error::LayerOne(error)) => return Err(of_sent(error)),
             anchored => anchored?,
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let shard = &self.shard().id;
         let waiting = self.layer_one().await_verdict(shard, (number, id), sent_after, left, deferred);
-        match waiting.await? {
+        match waiting.await.map_err(of_sent)? {
             None => Err(Error::NotSettled { number, limit }),
             Some(Found { value: Settlement::Forgotten, .. }) => Err(Error::VerdictForgotten { number }),
             Some(Found { block_number, value: Settlement::Verdict { verdict, block_hash } }) => {

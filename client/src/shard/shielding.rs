@@ -57,7 +57,12 @@ impl ShardClient {
         let call = Call::shield_funds(&self.shard().id, &sealed, amount);
         let extrinsic = self.layer_one().submit_reporting(&call, from, wait, report).await?;
         let inbox_number = match &extrinsic.inclusion {
-            Some(inclusion) => Some(self.inbox_number(inclusion.block_hash, &sealed).await?),
+            Some(inclusion) => {
+                let number = self.inbox_number(inclusion.block_hash, &sealed).await;
+                let unnumbered =
+                    |source| Error::ShieldUnnumbered { extrinsic: extrinsic.hash, source: Box::new(source) };
+                Some(number.map_err(unnumbered)?)
+            }
             None => None,
         };
         Ok(Shielding { extrinsic, inbox_number })

@@ -2,6 +2,7 @@
 #![allow(clippy::type_complexity, reason = "tables of cases")]
 
 mod anchored;
+mod break_off;
 mod expiry;
 mod hostile;
 mod invocation;
@@ -230,6 +231,16 @@ struct FakeWorker {
     /// `None` while it does not serve.
     shard: Arc<Mutex<Option<ShardId>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    hangs_up: Arc<Mutex<Option<HangsUp>>>,
+}
+
+/// When a worker closes a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HangsUp {
+    /// Once it was asked this.
+    Asked(&'static str),
+    /// Once it has answered this.
+    Answered(&'static str),
 }
 
 impl FakeWorker {
@@ -254,19 +265,25 @@ impl FakeWorker {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("wss://{}", listener.local_addr().unwrap());
         let (shard, asked) = (Arc::new(Mutex::new(Some(shard))), Arc::new(Mutex::new(Vec::new())));
-        let state = (shard.clone(), asked.clone());
+        let hangs_up = Arc::new(Mutex::new(None));
+        let state = (shard.clone(), asked.clone(), hangs_up.clone());
         let more = Arc::new(answer);
         tokio::spawn(async move {
             let acceptor = TlsAcceptor::from(Arc::new(config));
             while let Ok((tcp, _)) = listener.accept().await {
-                let (acceptor, (shard, asked), more) = (acceptor.clone(), state.clone(), more.clone());
+                let (acceptor, (shard, asked, hangs_up), more) = (acceptor.clone(), state.clone(), more.clone());
                 tokio::spawn(async move {
                     // A client that refuses the key is gone.
                     let Ok(tls) = acceptor.accept(tcp).await else { return };
                     let mut socket = accept_async(tls).await.unwrap();
                     while let Some(Ok(Message::Text(request))) = socket.next().await {
                         let request: Value = serde_json::from_str(request.as_str()).unwrap();
-                        asked.lock().unwrap().push(request["method"].as_str().unwrap().to_string());
+                        let method = request["method"].as_str().unwrap().to_string();
+                        asked.lock().unwrap().push(method.clone());
+                        let ends: Option<HangsUp> = *hangs_up.lock().unwrap();
+                        if matches!(ends, Some(HangsUp::Asked(last)) if last == method) {
+                            return;
+                        }
                         let only = |answer: RpcReturnValue| (answer.encode(), Vec::new());
                         let (answer, statuses) = match (request["method"].as_str(), *shard.lock().unwrap()) {
                             (Some("author_getShard"), Some(shard)) => only(RpcReturnValue::ok(shard)),
@@ -282,11 +299,18 @@ impl FakeWorker {
                         for message in [answer].into_iter().chain(statuses.into_iter().map(notify)) {
                             socket.send(Message::text(message.to_string())).await.unwrap();
                         }
+                        if matches!(ends, Some(HangsUp::Answered(last)) if last == method) {
+                            return;
+                        }
                     }
                 });
             }
         });
-        Self { url, tls_key_hash, shard, asked }
+        Self { url, tls_key_hash, shard, asked, hangs_up }
+    }
+
+    fn hang_up(&self, when: HangsUp) {
+        *self.hangs_up.lock().unwrap() = Some(when);
     }
 
     fn serve(&self, shard: Option<ShardId>) {

@@ -37,6 +37,7 @@ pub struct Worker {
     commands: mpsc::Sender<Command>,
     url: String,
     tls_key: [u8; 32],
+    answer_limit: Duration,
 }
 
 /// What went wrong between this program and an enclave.
@@ -156,6 +157,15 @@ pub enum Error {
         /// Why, if the enclave says so.
         reason: Option<String>,
     },
+    /// Something that the enclave executes was sent, and then nothing was heard of it, or nothing that can be understood.
+    #[error("{what} was sent, and what became of it is not known")]
+    PerhapsExecuted {
+        /// What was sent.
+        what: String,
+        /// Why nothing is known.
+        #[source]
+        source: Box<Error>,
+    },
     /// The operation did not get as far as was awaited in the time that the caller gave it.
     #[error("the call {operation:?} is not {stage} after {} s", .limit.as_secs())]
     NotInTime {
@@ -179,6 +189,16 @@ impl Error {
                 | Self::Usurped { .. }
                 | Self::Retracted { .. }
         )
+    }
+
+    /// The same about something that was sent for execution: by itself it would read as if nothing had happened. A refusal
+    /// stays one, and so does what says that the request was not even looked at.
+    fn of_sent(self, what: impl FnOnce() -> String) -> Self {
+        match self {
+            error @ (Self::Refused(_) | Self::PerhapsExecuted { .. }) => error,
+            error @ Self::NotUnderstood { code, .. } if NOT_LOOKED_AT.contains(&code) => error,
+            error => Self::PerhapsExecuted { what: what(), source: Box::new(error) },
+        }
     }
 }
 
@@ -220,7 +240,14 @@ impl Worker {
         let (socket, _) = client_async_with_config(request, tls, Some(limits))
             .await
             .map_err(|source| Error::WebSocket { url: url.into(), source: Box::new(source) })?;
-        Ok(Self { commands: connection::start(socket), url: url.into(), tls_key })
+        let commands = connection::start(socket);
+        Ok(Self { commands, url: url.into(), tls_key, answer_limit: ANSWER_TIMEOUT })
+    }
+
+    /// With another time in which each answer must come; 30 s otherwise.
+    pub fn with_answer_limit(mut self, limit: Duration) -> Self {
+        self.answer_limit = limit;
+        self
     }
 
     /// The worker's address.
@@ -236,7 +263,8 @@ impl Worker {
     /// Any method; its `result` as it came.
     pub async fn request(&self, method: &str, parameters: Value) -> Result<Value, Error> {
         let (reply, answer) = oneshot::channel();
-        self.send(method, parameters, Reply::Answer(reply), answer).await
+        self.send(method, parameters, Reply::Answer(reply)).await?;
+        self.awaited(method, answer).await
     }
 
     /// A method that answers with an [`RpcReturnValue`]; one of status `Error` is [`Error::Refused`].
@@ -246,8 +274,7 @@ impl Worker {
 
     /// As [`Self::call`], with the value decoded.
     pub async fn read<T: DecodeAll>(&self, method: &str, parameters: Value) -> Result<T, Error> {
-        let answer = self.call(method, parameters).await?;
-        T::decode_all(&mut answer.value.as_slice()).map_err(|error| malformed(method, error))
+        decoded(method, &self.call(method, parameters).await?)
     }
 
     /// The shard that the enclave says it serves.
@@ -255,35 +282,41 @@ impl Worker {
         self.read("author_getShard", json!([])).await
     }
 
-    /// Submits an encrypted operation; its hash.
+    /// Submits an encrypted operation; its hash. What is not known to be refused or unsent is
+    /// [`Error::PerhapsExecuted`], here and in the methods below.
     pub async fn submit(&self, request: &Request) -> Result<H256, Error> {
-        self.read("author_submitExtrinsic", json!([to_hex(&request.encode())])).await
+        self.deliver("author_submitExtrinsic", request, Ok).await
     }
 
     /// Submits encrypted operations in one message, [`MAX_BATCH`] at most: the hash of each, or why it was refused.
     pub async fn submit_batch(&self, requests: &[Request]) -> Result<Vec<Result<H256, Error>>, Error> {
         let method = "author_submitBatch";
-        let answers: Vec<Result<H256, String>> = self.read(method, json!([to_hex(&requests.encode())])).await?;
-        if answers.len() != requests.len() {
-            return Err(malformed(method, format!("{} answers to {} requests", answers.len(), requests.len())));
-        }
-        Ok(answers.into_iter().map(|answer| answer.map_err(Error::Refused)).collect())
+        let answers = self.deliver(method, requests, |answers: Vec<Result<H256, String>>| {
+            match answers.len() == requests.len() {
+                true => Ok(answers),
+                false => Err(malformed(method, format!("{} answers to {} requests", answers.len(), requests.len()))),
+            }
+        });
+        Ok(answers.await?.into_iter().map(|answer| answer.map_err(Error::Refused)).collect())
     }
 
     /// Submits an encrypted operation and follows it.
     pub async fn submit_and_watch(&self, request: &Request) -> Result<Operation, Error> {
         let (reply, answer) = oneshot::channel();
-        let parameters = json!([to_hex(&request.encode())]);
-        let (answer, updates) = self.send(SUBMIT_AND_WATCH, parameters, Reply::Watch(reply), answer).await?;
-        let hash = match updates {
-            Some(_) => hex_bytes(SUBMIT_AND_WATCH, &answer)?,
-            // Not a hash: a refusal, which `return_value` makes an error of.
-            None => return_value(SUBMIT_AND_WATCH, &answer)?.value,
-        };
-        match (<[u8; 32]>::try_from(hash), updates) {
-            (Ok(hash), Some(updates)) => Ok(Operation::new(H256(hash), updates, self.commands.clone())),
-            _ => Err(malformed(SUBMIT_AND_WATCH, "neither a hash nor a refusal")),
-        }
+        self.send(SUBMIT_AND_WATCH, json!([to_hex(&request.encode())]), Reply::Watch(reply)).await?;
+        let answered = self.awaited(SUBMIT_AND_WATCH, answer).await;
+        let operation = answered.and_then(|(answer, updates)| {
+            let hash = match updates {
+                Some(_) => hex_bytes(SUBMIT_AND_WATCH, &answer)?,
+                // Not a hash: a refusal, which `return_value` makes an error of.
+                None => return_value(SUBMIT_AND_WATCH, &answer)?.value,
+            };
+            match (<[u8; 32]>::try_from(hash), updates) {
+                (Ok(hash), Some(updates)) => Ok(Operation::new(H256(hash), updates, self.commands.clone())),
+                _ => Err(malformed(SUBMIT_AND_WATCH, "neither a hash nor a refusal")),
+            }
+        });
+        operation.map_err(|error| error.of_sent(|| SUBMIT_AND_WATCH.into()))
     }
 
     /// Asks for a getter's result.
@@ -294,21 +327,42 @@ impl Worker {
         self.read("state_executeGetter", json!([to_hex(&request.encode())])).await
     }
 
-    async fn send<T>(
+    /// Sends what the enclave is to execute. From then on only a refusal says that it does not.
+    async fn deliver<T: DecodeAll, U>(
         &self,
         method: &str,
-        parameters: Value,
-        reply: Reply,
-        answer: oneshot::Receiver<Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let limit = REQUEST_TIMEOUT;
-        let exchange = async {
-            let command = Command { method: method.into(), parameters, reply };
-            self.commands.send(command).await.map_err(|_| Error::Closed)?;
-            answer.await.map_err(|_| Error::Closed)?
-        };
-        timeout(limit, exchange).await.map_err(|_| Error::TimedOut { what: method.into(), limit })?
+        requests: &(impl Encode + ?Sized),
+        understand: impl FnOnce(T) -> Result<U, Error>,
+    ) -> Result<U, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(method, json!([to_hex(&requests.encode())]), Reply::Answer(reply)).await?;
+        let answered = self.awaited(method, answer).await;
+        let understood =
+            answered.and_then(|answer| decoded(method, &return_value(method, &answer)?)).and_then(understand);
+        understood.map_err(|error| error.of_sent(|| method.into()))
     }
+
+    /// Hands a request to the connection. If that fails nothing was sent.
+    async fn send(&self, method: &str, parameters: Value, reply: Reply) -> Result<(), Error> {
+        let limit = self.answer_limit;
+        let command = Command { method: method.into(), parameters, reply };
+        match timeout(limit, self.commands.send(command)).await {
+            Ok(sent) => sent.map_err(|_| Error::Closed),
+            Err(_) => Err(Error::TimedOut { what: method.into(), limit }),
+        }
+    }
+
+    async fn awaited<T>(&self, method: &str, answer: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
+        let limit = self.answer_limit;
+        match timeout(limit, answer).await {
+            Ok(answer) => answer.map_err(|_| Error::Closed)?,
+            Err(_) => Err(Error::TimedOut { what: method.into(), limit }),
+        }
+    }
+}
+
+fn decoded<T: DecodeAll>(method: &str, answer: &RpcReturnValue) -> Result<T, Error> {
+    T::decode_all(&mut answer.value.as_slice()).map_err(|error| malformed(method, error))
 }
 
 /// Decodes a `result` that must be an [`RpcReturnValue`].
@@ -345,6 +399,9 @@ pub const MAX_BATCH: usize = 128;
 const SUBMIT_AND_WATCH: &str = "author_submitAndWatchExtrinsic";
 const DEFAULT_PORT: u16 = 2000;
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// JSON-RPC's codes of what was not looked at: no JSON, no request, no such method, wrong parameters, a message or a
+/// batch that is too large.
+const NOT_LOOKED_AT: [i64; 6] = [-32_700, -32_600, -32_601, -32_602, -32_007, -32_010];
 /// Metadata is the largest answer.
 const MAX_MESSAGE: usize = 8 << 20;

@@ -91,7 +91,8 @@ impl Operation {
     }
 
     /// Waits until the operation has come so far, and tells `report` of every status that was not told before. The hash
-    /// of the shard's block that holds it. After an [`Error::NotInTime`] the wait can go on with another call.
+    /// of the shard's block that holds it. After an [`Error::NotInTime`] the wait can go on with another call; after an
+    /// [`Error::PerhapsExecuted`] only the shard itself can tell.
     pub async fn reached(
         &mut self,
         stage: Stage,
@@ -99,17 +100,21 @@ impl Operation {
         mut report: impl FnMut(&Update),
     ) -> Result<H256, Error> {
         let operation = self.hash;
+        let unheard =
+            |error: Error| Error::PerhapsExecuted { what: format!("the call {operation:?}"), source: Box::new(error) };
         let waiting = async {
             loop {
                 match (self.block, stage) {
                     (Some(block), Stage::InBlock) => return Ok(block),
                     (Some(block), Stage::Finalized) if self.is_final => return Ok(block),
                     (None, _) if self.is_final => {
-                        return Err(malformed(SUBMIT_AND_WATCH, "an operation is final that is in no block"));
+                        let reason = "an operation is final that is in no block";
+                        return Err(unheard(malformed(SUBMIT_AND_WATCH, reason)));
                     }
                     _ => {}
                 }
-                let update = self.next().await.ok_or(Error::Closed)??;
+                // The enclave took it, so that nothing but a status says that it is not executed.
+                let update = self.next().await.ok_or(Error::Closed).flatten().map_err(unheard)?;
                 report(&update);
                 let Update { status, reason } = update;
                 match status {

@@ -14,6 +14,8 @@ struct Stage {
     node: FakeNode,
     newest: watch::Sender<Newest>,
     progress: mpsc::UnboundedReceiver<Progress>,
+    shared: Arc<Shared>,
+    address: String,
     registrar: JoinHandle<()>,
     _handle: ServerHandle,
 }
@@ -24,9 +26,12 @@ async fn stage(sponsor: Sponsor, collateral: Option<Collateral>, prepare: impl F
     let (address, _handle) = node.serve("127.0.0.1:0").await;
     let (tell, progress) = mpsc::unbounded_channel();
     let (newest, follow_newest) = watch::channel(None);
+    let shared = Arc::new(Shared::new());
+    let purse = purse(address);
+    let address = purse.layer_one.url().to_string();
     let registrar = Registrar {
-        purse: purse(address),
-        shared: Arc::new(Shared::new()),
+        purse,
+        shared: shared.clone(),
         operator: Operator::listening(move |progress| tell.send(progress.clone()).unwrap_or_default()),
         sponsor,
         collateral,
@@ -34,7 +39,7 @@ async fn stage(sponsor: Sponsor, collateral: Option<Collateral>, prepare: impl F
         pause: Duration::from_millis(10),
     };
     let registrar = tokio::spawn(registrar.run(follow_newest));
-    Stage { node, newest, progress, registrar, _handle }
+    Stage { node, newest, progress, shared, address, registrar, _handle }
 }
 
 impl Stage {
@@ -107,6 +112,19 @@ async fn the_operator_is_told_once_what_is_missing_and_the_registration_waits_fo
     assert_eq!(stage.obstacle().await, missing(RegistrationRefused::TcbInfoMissing));
     stage.looks(3).await;
     assert!(stage.progress.try_recv().is_err(), "told once");
+    // Its status says it for as long as it lasts.
+    let (address, needed) = (account().to_ss58check(), units(FIRST_START));
+    let transfer = format!("cloister transfer SURI {address} {} --node-url {}", needed.replace(' ', ""), stage.address);
+    let funds = Shown {
+        waits_for: "funds".into(),
+        reason: format!("it has 0 UNIT of the {needed} that it needs for deposits and fees; send it {needed}"),
+        missing: Some(FIRST_START.to_string()),
+        command: Some(transfer),
+    };
+    let shown = stage.shared.status().obstacles;
+    assert_eq!(shown.first(), Some(&funds));
+    assert_eq!((shown.len(), shown[1].waits_for.as_str()), (2, "collateral"));
+    assert_eq!((shown[1].missing.as_ref(), shown[1].command.as_ref()), (None, Some(&command)));
 
     stage.node.state().fund(&account(), FIRST_START);
     stage.node.state().refusal = Some(RegistrationRefused::QeIdentityMissing);
@@ -117,6 +135,7 @@ async fn the_operator_is_told_once_what_is_missing_and_the_registration_waits_fo
     assert!(stage.node.state().submitted.is_empty());
     stage.node.state().refusal = None;
     assert_eq!(stage.next().await, Progress::Registering { block_number: 5 });
+    assert_eq!(stage.shared.status().obstacles, []);
 }
 
 /// Without that, an enclave would register and then not bear its shard.
@@ -224,6 +243,7 @@ async fn what_the_next_block_removes_is_not_worth_a_word() {
     stage.node.state().refusal = Some(RegistrationRefused::UnknownBlock);
     stage.register(5);
     stage.looks(3).await;
+    assert_eq!(stage.shared.status().obstacles, []);
     stage.node.state().refusal = None;
     assert_eq!(stage.next().await, Progress::Registering { block_number: 5 });
 }

@@ -15,6 +15,7 @@ const LEAST: u128 = FEE + EXISTENTIAL_DEPOSIT;
 struct Stage {
     node: FakeNode,
     submitter: Submitter,
+    shared: Arc<Shared>,
     progress: mpsc::UnboundedReceiver<Progress>,
     _handle: ServerHandle,
 }
@@ -25,8 +26,9 @@ async fn stage(sponsor: Sponsor, prepare: impl FnOnce(&mut State)) -> Stage {
     let (address, _handle) = node.serve("127.0.0.1:0").await;
     let (tell, progress) = mpsc::unbounded_channel();
     let operator = Operator::listening(move |progress| tell.send(progress.clone()).unwrap_or_default());
-    let submitter = Submitter::new(purse(address), sponsor, operator, Arc::new(Shared::new()));
-    Stage { node, submitter, progress, _handle }
+    let shared = Arc::new(Shared::new());
+    let submitter = Submitter::new(purse(address), sponsor, operator, shared.clone());
+    Stage { node, submitter, shared, progress, _handle }
 }
 
 fn confirmation() -> Vec<u8> {
@@ -52,10 +54,13 @@ async fn what_cannot_be_paid_is_told_with_account_and_amount_once() {
     assert_eq!(stage.progress.try_recv().unwrap(), lacks(1, needed));
     assert_eq!(stage.submitter.submit(&confirmation()).await.unwrap_err(), reason);
     assert!(stage.progress.try_recv().is_err(), "told once");
+    let shown = stage.shared.status().obstacles;
+    assert_eq!((shown.len(), shown[0].missing.clone()), (1, Some((needed - 1).to_string())));
 
     stage.node.state().fund(&account(), needed);
     stage.node.state().refuse_extrinsics = None;
     stage.submitter.submit(&confirmation()).await.unwrap();
+    assert_eq!(stage.shared.status().obstacles, []);
     assert_eq!(stage.node.state().submitted, [confirmation()]);
     stage.node.state().fund(&account(), 2);
     stage.node.state().refuse_extrinsics = Some("payment");

@@ -172,9 +172,10 @@ async fn a_batch_with_another_number_of_answers_is_malformed() {
     .await;
     let client = Worker::connect(&worker.url, Pin::TlsKey(worker.tls_key_hash)).await.unwrap();
     let error = client.submit_batch(&[]).await.unwrap_err();
+    let worker::Error::PerhapsExecuted { source, .. } = &error else { panic!("{error}") };
     assert!(
-        matches!(&error, worker::Error::Malformed { what, reason }
+        matches!(&**source, worker::Error::Malformed { what, reason }
             if (what.as_str(), reason.as_str()) == ("author_submitBatch", "1 answers to 0 requests")),
-        "{error}"
+        "{source}"
     );
 }

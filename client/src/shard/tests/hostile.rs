@@ -91,11 +91,16 @@ async fn a_block_with_more_inbox_entries_than_there_can_be_is_not_searched() {
     deployment.world(|world| world.set_later(START + 1, &length, u64::MAX.encode()));
     let (from, to) = (alice(), bob().account());
     let error = deployment.client.shield(&from, &to, MIN_SHIELD, Wait::Finalized).await.unwrap_err();
+    // The money is there all the same.
+    let Error::ShieldUnnumbered { extrinsic, source } = &error else { panic!("{error}") };
+    let submitted = deployment.world(|world| world.submitted.clone().unwrap().0);
+    assert_eq!(extrinsic.0, sp_crypto_hashing::blake2_256(&submitted));
     let expected = "inbox entries in one block";
     assert!(
-        matches!(error, Error::LayerOne(layer_one::Error::TooMany { what, most: 4_096 }) if what == expected),
-        "{error}"
+        matches!(&**source, Error::LayerOne(layer_one::Error::TooMany { what, most: 4_096 }) if *what == expected),
+        "{source}"
     );
+    assert!(!error.is_refusal());
 }
 
 #[tokio::test]

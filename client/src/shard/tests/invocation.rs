@@ -99,11 +99,163 @@ async fn a_call_that_was_consumed_without_being_executed_is_told_apart() {
     for next in [NONCE, 0] {
         deployment.world(|world| world.nonce = Some(next));
         let error = client.executed(&alice(), &invocation, LONG).await.unwrap_err();
-        assert!(matches!(error, Error::WithoutEffect { operation } if operation == invocation.operation), "{error}");
-        assert!(error.is_refusal());
-        let reason = "was processed without effect: nonce too high, sender unknown, expired or not decryptable";
-        assert!(error.to_string().ends_with(reason), "{error}");
+        let source = no_effect_yet(&error, &invocation);
+        assert!(matches!(source, Error::WithoutEffect { next: told } if *told == next), "{source}");
+        assert!(!source.is_refusal());
+        let name = format!("{:?}", invocation.operation);
+        assert_eq!(
+            error.to_string().replace(&name, "0x0707…"),
+            "the call 0x0707… had no effect so far, and may still be executed until block 1001 of the shard, because \
+             anybody can submit it again"
+        );
     }
+}
+
+/// Why the invocation had no effect, which is not said to be final.
+fn no_effect_yet<'a>(error: &'a Error, invocation: &Invocation) -> &'a Error {
+    let Error::NoEffectYet { operation, nonce, last_block, source } = error else { panic!("{error}") };
+    let of_call = (invocation.operation, invocation.nonce, invocation.last_block);
+    assert_eq!((*operation, *nonce, *last_block), of_call);
+    assert!(!error.is_refusal());
+    source
+}
+
+#[tokio::test]
+async fn a_consumed_call_that_somebody_submits_again_is_told_as_executed_and_never_as_final_before() {
+    let deployment = Deployment::start().await;
+    let client = deployment.client.clone().with_call_lifetime(9);
+    let invocation = client.transfer_indirect(&alice(), &bob().account(), 7).await.unwrap();
+    let ask = async || client.executed(&alice(), &invocation, Duration::ZERO).await;
+    deployment.world(|world| world.grow(vec![processed(shard().id, INCLUDED)]));
+    no_effect_yet(&ask().await.unwrap_err(), &invocation);
+    // Made, but not anchored: the host can go back, and a copy be in an earlier block.
+    deployment.world(|world| world.height = Some(10));
+    no_effect_yet(&ask().await.unwrap_err(), &invocation);
+    // Anchored, but not the last one.
+    deployment.world(|world| {
+        world.grow(Vec::new());
+        world.set(&storage::anchor(&shard().id), Some(anchored(9).encode()));
+    });
+    no_effect_yet(&ask().await.unwrap_err(), &invocation);
+
+    // The copy comes into the last block.
+    let outcome = Outcome { block_number: 10, result: Ok(()), outbox: None };
+    deployment.world(|world| (world.nonce, world.outcome) = (Some(NONCE + 1), Some(outcome.clone())));
+    assert_eq!(ask().await.unwrap(), outcome);
+}
+
+#[tokio::test]
+async fn a_consumed_call_is_refused_once_its_last_block_is_anchored_and_its_nonce_unused() {
+    let deployment = Deployment::start().await;
+    let client = deployment.client.clone().with_call_lifetime(9);
+    let invocation = client.transfer_indirect(&alice(), &bob().account(), 7).await.unwrap();
+    let ask = async || client.executed(&alice(), &invocation, Duration::ZERO).await.unwrap_err();
+    deployment.world(|world| {
+        world.grow(vec![processed(shard().id, INCLUDED)]);
+        world.set(&storage::anchor(&shard().id), Some(anchored(10).encode()));
+    });
+    // What the enclave says of a state before the last block counts for nothing.
+    deployment.world(|world| world.height = Some(9));
+    no_effect_yet(&ask().await, &invocation);
+    deployment.world(|world| world.height = Some(10));
+    let error = ask().await;
+    assert!(
+        matches!(error, Error::CallExpired { operation, last_block: 10, block: 10 }
+            if operation == invocation.operation),
+        "{error}"
+    );
+    assert!(error.is_refusal());
+}
+
+#[tokio::test]
+async fn a_call_that_is_executed_between_two_questions_has_its_outcome() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    let invocation = client.transfer_indirect(&alice(), &bob().account(), 7).await.unwrap();
+    deployment.world(|world| {
+        world.grow(vec![processed(shard().id, INCLUDED)]);
+        // The copy is executed as soon as the first answer is on its way.
+        world.on_the_way = Some(|world, _| {
+            world.nonce = Some(NONCE + 1);
+            world.outcome = Some(Outcome { block_number: 2, result: Ok(()), outbox: None });
+        });
+    });
+    let outcome = client.executed(&alice(), &invocation, LONG).await.unwrap();
+    assert_eq!(outcome, Outcome { block_number: 2, result: Ok(()), outbox: None });
+}
+
+#[tokio::test]
+async fn what_layer_one_did_not_execute_is_public_all_the_same() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    let invoke = async || {
+        let call = TrustedCall::Noop(alice().account());
+        client.invoke(&alice(), &bob(), call).await.unwrap_err()
+    };
+    let failed = RuntimeEvent::System(SystemEvent::ExtrinsicFailed { dispatch_error: DispatchError::BadOrigin });
+    deployment.world(|world| world.effects = vec![failed]);
+    let error = invoke().await;
+    let Error::NoEffectYet { operation, nonce: NONCE, last_block: 1_001, source } = &error else { panic!("{error}") };
+    assert_eq!(*operation, deployment.world(|world| world.operation().hash()));
+    assert!(
+        matches!(&**source, Error::LayerOne(layer_one::Error::ExtrinsicFailed { failure, .. })
+            if failure.name == "badOrigin"),
+        "{source}"
+    );
+    assert!(!error.is_refusal());
+
+    deployment.world(|world| world.pool = Some(json!({ "usurped": H256::zero() })));
+    let error = invoke().await;
+    let Error::NoEffectYet { source, .. } = &error else { panic!("{error}") };
+    assert!(matches!(**source, Error::LayerOne(layer_one::Error::GivenUp { .. })), "{source}");
+    deployment.world(|world| world.pool = Some(json!("dropped")));
+    let error = invoke().await;
+    let Error::PerhapsExecuted { source, .. } = &error else { panic!("{error}") };
+    assert!(matches!(**source, Error::LayerOne(layer_one::Error::OutOfSight { .. })), "{source}");
+    assert!(!error.is_refusal());
+}
+
+#[tokio::test]
+async fn a_call_takes_the_place_of_another_by_its_nonce() {
+    let deployment = Deployment::start().await;
+    let client = deployment.client.clone().with_call_nonce(NONCE + 2);
+    let call = TrustedCall::Noop(alice().account());
+    let invocation = client.invoke(&alice(), &bob(), call.clone()).await.unwrap();
+    assert_eq!(invocation.nonce, NONCE + 2);
+    deployment.world(|world| world.forget());
+    client.submit(&alice(), call.clone()).await.unwrap();
+    let TrustedOperation::BoundCall(signed) = deployment.world(|world| world.operation()) else { panic!("direct") };
+    assert_eq!(signed.bound.nonce, NONCE + 2);
+
+    // Not after that was executed which it was to take the place of.
+    deployment.world(|world| (world.nonce, world.submitted) = (Some(NONCE + 3), None));
+    let asked = deployment.asked().len();
+    for error in [
+        client.invoke(&alice(), &bob(), call.clone()).await.unwrap_err(),
+        client.submit(&alice(), call.clone()).await.err().unwrap(),
+        client.execute(&alice(), crate::Route::Direct, call.clone(), LONG, |_| ()).await.unwrap_err(),
+        client.submit_batch(&alice(), vec![call]).await.unwrap_err(),
+    ] {
+        assert!(
+            matches!(error, Error::NonceUsed { nonce, next } if (nonce, next) == (NONCE + 2, NONCE + 3)),
+            "{error}"
+        );
+        assert!(error.is_refusal());
+    }
+    assert!(deployment.world(|world| world.submitted.is_none()) && asked > 0);
+    assert!(deployment.asked().iter().all(|method| !method.starts_with("author_submit")));
+}
+
+#[tokio::test]
+async fn a_sent_call_is_not_unsent_because_the_node_is_gone() {
+    let deployment = Deployment::start().await;
+    let client = &deployment.client;
+    let invocation = client.transfer_indirect(&alice(), &bob().account(), 7).await.unwrap();
+    deployment.stop_node().await;
+    let error = client.executed(&alice(), &invocation, LONG).await.unwrap_err();
+    let Error::PerhapsExecuted { operation, source } = &error else { panic!("{error}") };
+    assert!(*operation == invocation.operation && matches!(**source, Error::LayerOne(_)), "{source}");
+    assert!(!error.is_refusal());
 }
 
 #[tokio::test]

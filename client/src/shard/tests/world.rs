@@ -28,12 +28,25 @@ enum Phase {
 
 #[derive(Clone, Encode, TypeInfo)]
 pub(crate) enum RuntimeEvent {
+    #[codec(index = 0)]
+    System(SystemEvent),
     #[codec(index = 11)]
     TransactionPayment(PaymentEvent),
     #[codec(index = 53)]
     Sidechain(SidechainEvent),
     #[codec(index = 54)]
     EnclaveBridge(BridgeEvent),
+}
+
+#[derive(Clone, Encode, TypeInfo)]
+pub(crate) enum SystemEvent {
+    ExtrinsicFailed { dispatch_error: DispatchError },
+}
+
+#[derive(Clone, Encode, TypeInfo)]
+pub(crate) enum DispatchError {
+    #[codec(index = 2)]
+    BadOrigin,
 }
 
 #[derive(Clone, Encode, TypeInfo)]
@@ -76,6 +89,8 @@ pub(crate) struct World {
     pub finalized: usize,
     /// What the next extrinsic emits.
     pub effects: Vec<RuntimeEvent>,
+    /// What the node says of the next extrinsic, other than that it is in a final block.
+    pub pool: Option<Value>,
     /// The extrinsic that was submitted, and the height of its block.
     pub submitted: Option<(Vec<u8>, usize)>,
     /// The operation that was submitted to the enclave.
@@ -290,7 +305,7 @@ fn opened(request: &Request) -> TrustedOperation {
 pub(crate) struct Deployment {
     world: Shared,
     pub client: ShardClient,
-    _server: ServerHandle,
+    server: ServerHandle,
     worker: FakeWorker,
 }
 
@@ -318,11 +333,22 @@ impl Deployment {
         }
         let server = Server::builder().build("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}", server.local_addr().unwrap());
-        let _server = server.start(methods(world.clone()));
+        let server = server.start(methods(world.clone()));
         let layer_one = LayerOne::connect(&url).await.unwrap();
         let client = ShardClient::connect(&layer_one, &worker.url, &named(&shard())).await.unwrap();
         worker.asked();
-        Self { world, client, _server, worker }
+        Self { world, client, server, worker }
+    }
+
+    /// The worker hangs up at this point.
+    pub fn hang_up(&self, when: HangsUp) {
+        self.worker.hang_up(when);
+    }
+
+    /// The node hangs up on everybody.
+    pub async fn stop_node(&self) {
+        let _ = self.server.stop();
+        self.server.clone().stopped().await;
     }
 
     pub fn world<T>(&self, use_it: impl FnOnce(&mut World) -> T) -> T {
@@ -413,10 +439,17 @@ fn methods(world: Shared) -> RpcModule<Shared> {
     module
         .register_subscription(subscribe, "author_extrinsicUpdate", unsubscribe, |parameters, pending, world, _| {
             let (extrinsic,): (String,) = parameters.parse().unwrap();
-            let block = world.lock().unwrap().take(hex::decode(&extrinsic[2..]).unwrap());
+            let mut world = world.lock().unwrap();
+            let statuses = match world.pool.take() {
+                Some(status) => vec![json!("ready"), status],
+                None => {
+                    let block = world.take(hex::decode(&extrinsic[2..]).unwrap());
+                    vec![json!("ready"), json!({ "inBlock": block }), json!({ "finalized": block })]
+                }
+            };
             async move {
                 let sink = pending.accept().await?;
-                for status in [json!("ready"), json!({ "inBlock": block }), json!({ "finalized": block })] {
+                for status in statuses {
                     sink.send(SubscriptionMessage::from_json(&status)?).await?;
                 }
                 SubscriptionResult::Ok(())
