@@ -186,9 +186,10 @@ fn lint(workspace: &Workspace) -> Result<()> {
     run("lint", &mut clippy)?;
     if command::succeeds("cargo-deny", &["--version"]) {
         // Advisories need the network: `cargo deny check` asks for them, too.
-        let mut deny = workspace.cargo()?;
-        deny.args(["deny", "--offline", "--log-level", "error", "check", "bans", "licenses", "sources"]);
-        run("check licences, bans and sources", &mut deny)?;
+        let check = ["--offline", "--log-level", "error", "check", "bans", "licenses", "sources"];
+        run("check licences, bans and sources", workspace.cargo()?.arg("deny").args(check))?;
+        run("download what the client with subxt is made of", subxt_client(workspace, "fetch")?.arg("--locked"))?;
+        run("check its licences, bans and sources", subxt_client(workspace, "deny")?.args(check))?;
     }
     Ok(())
 }
